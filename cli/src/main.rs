@@ -1,0 +1,2 @@
+//! The `tutti` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Universes, gather, repoclosure and why, on interned ids.

@@ -1,0 +1,1 @@
+//! Compose configuration, variants, comps, compose ids, tree layout and productmd metadata.

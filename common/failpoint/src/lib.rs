@@ -1,0 +1,1 @@
+//! Named points where tests make the program stop, fail or wait.

@@ -1,0 +1,1 @@
+//! Jobs as closed values: specs, manifests, digests, fences and logical paths.

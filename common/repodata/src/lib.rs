@@ -1,0 +1,1 @@
+//! Package records, repository metadata reading and writing.

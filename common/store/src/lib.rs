@@ -1,0 +1,1 @@
+//! The state store: etcd's semantics over redb and memory.

@@ -1,0 +1,1 @@
+//! The controller: plan, lifecycle and schedule, and the shells around them.

@@ -1,0 +1,1 @@
+//! The worker: session, staging, and one runner per job kind.
