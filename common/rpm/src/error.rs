@@ -90,7 +90,9 @@ pub enum Error {
         name: &'static str,
     },
     /// The header's bytes do not have the digest that the signature header gives.
-    #[error("{algorithm} of the main header is {found}, the signature header says {expected}; the file is damaged, fetch it again")]
+    #[error(
+        "{algorithm} of the main header is {found}, the signature header says {expected}; the file is damaged, fetch it again"
+    )]
     Digest {
         /// Name of the digest.
         algorithm: &'static str,
