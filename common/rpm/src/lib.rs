@@ -10,6 +10,8 @@ mod package;
 pub mod reader;
 pub mod rich;
 pub mod tag;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use dependency::{Dependency, Sense, overlaps, ranges_overlap};
