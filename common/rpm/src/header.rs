@@ -186,7 +186,7 @@ pub struct RpmHeader {
     offset: u64,
     /// Magic, counts, index and data.
     bytes: Vec<u8>,
-    /// Sorted by tag; the first of equal tags comes first.
+    /// Sorted by tag; the last of equal tags counts.
     entries: Vec<Entry>,
     /// Tag of the region that covers this header, if any.
     region: Option<u32>,
@@ -327,8 +327,9 @@ impl RpmHeader {
     }
 
     fn entry(&self, tag: u32) -> Option<&Entry> {
-        let place = self.entries.partition_point(|entry| entry.tag < tag);
-        self.entries.get(place).filter(|entry| entry.tag == tag)
+        // An entry that was added behind the region replaces one in it.
+        let after = self.entries.partition_point(|entry| entry.tag <= tag);
+        self.entries.get(after.checked_sub(1)?).filter(|entry| entry.tag == tag)
     }
 
     fn data(&self, entry: &Entry) -> &[u8] {
@@ -404,16 +405,18 @@ impl Check<'_> {
     fn run(&self) -> Result<(Vec<Entry>, Option<u32>), Error> {
         let region = self.region()?;
         let first = usize::from(region.is_some());
-        let data_end = self.intro.data - if region.is_some() { ENTRY } else { 0 };
         let mut entries = Vec::with_capacity(self.intro.entries);
         let mut free_from = 0;
         for place in first..self.intro.entries {
-            let entry = self.entry(place, free_from, data_end)?;
+            let entry = self.entry(place, free_from)?;
+            if let Some((_, trailer)) = region {
+                self.check_beside_trailer(&entry, trailer, place)?;
+            }
             free_from = entry.start + entry.length - self.data_start();
             entries.push(entry);
         }
         entries.sort_by_key(|entry| entry.tag);
-        Ok((entries, region))
+        Ok((entries, region.map(|(tag, _)| tag)))
     }
 
     fn data_start(&self) -> usize {
@@ -432,8 +435,11 @@ impl Check<'_> {
         Error::Tag { part: self.part, tag, offset: self.offset + at as u64, reason }
     }
 
-    /// Checks the region entry, if the header starts with one, and its trailer, which must be the end of the data.
-    fn region(&self) -> Result<Option<u32>, Error> {
+    /// Checks the region entry, if the header starts with one, and its trailer. Returns the region's tag and the place
+    /// of the trailer in the header.
+    ///
+    /// The region covers the whole of a main header; behind that of a signature header, entries may have been added.
+    fn region(&self) -> Result<Option<(u32, usize)>, Error> {
         let entry = self.raw(0);
         let wanted: &[u32] = match self.part {
             Part::Signature => &[region::SIGNATURES],
@@ -446,7 +452,8 @@ impl Check<'_> {
         if entry.kind != 7 || entry.count as usize != ENTRY {
             return fail("entry has a wrong type or length");
         }
-        if entry.offset as usize + ENTRY != self.intro.data {
+        let exact = self.part != Part::Signature;
+        if exact && entry.offset as usize + ENTRY != self.intro.data {
             return fail("trailer is not at the end of the data");
         }
         let start = self.data_start() + entry.offset as usize;
@@ -458,15 +465,25 @@ impl Check<'_> {
         if !same || trailer.kind != 7 || trailer.count as usize != ENTRY {
             return fail("trailer is damaged");
         }
-        if trailer.offset.wrapping_neg() as usize != self.intro.entries * ENTRY {
+        let covered = trailer.offset.wrapping_neg() as usize;
+        let all = self.intro.entries * ENTRY;
+        if covered > all || !covered.is_multiple_of(ENTRY) || (exact && covered != all) {
             return fail("does not cover all index entries");
         }
-        Ok(Some(entry.tag))
+        Ok(Some((entry.tag, start)))
     }
 
-    /// Checks one entry; its data must lie behind those of the entry before it (`free_from`) and before `data_end`.
-    fn entry(&self, place: usize, free_from: usize, data_end: usize) -> Result<Entry, Error> {
-        let raw = self.raw(place);
+    fn check_beside_trailer(&self, entry: &Entry, trailer: usize, place: usize) -> Result<(), Error> {
+        if entry.start + entry.length > trailer && entry.start < trailer + ENTRY {
+            let reason = "data overlap the region trailer".to_owned();
+            return Err(self.error(entry.tag, INTRO + place * ENTRY, reason));
+        }
+        Ok(())
+    }
+
+    /// Checks one entry; its data must lie behind those of the entry before it (`free_from`).
+    fn entry(&self, place: usize, free_from: usize) -> Result<Entry, Error> {
+        let (raw, data_end) = (self.raw(place), self.intro.data);
         let fail = |reason: String| Err(self.error(raw.tag, INTRO + place * ENTRY, reason));
         if raw.tag < FIRST_TAG {
             return fail("tag number is too low".to_owned());

@@ -23,7 +23,7 @@ def dependencies(node, name):
 
 
 for line in sys.stdin:
-    package = createrepo_c.package_from_rpm(line.rstrip("\n"), createrepo_c.MD5, "x", None, -1)
+    package = createrepo_c.package_from_rpm(line.rstrip("\n"), createrepo_c.SHA256, "x", None, -1)
     primary, filelists, other = createrepo_c.xml_dump(package)[:3]
     primary, filelists, other = element(primary), element(filelists), element(other)
     form = primary.find("{c}format")

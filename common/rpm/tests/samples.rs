@@ -33,7 +33,7 @@ fn real_packages_match_their_index() {
         assert_eq!(Some(package.header_end), expected["hdr"][1].as_u64());
         assert_eq!(Some(file.payload_digest().unwrap().is_some()), expected["paydigest"].as_bool());
         let signatures = expected["sig"].as_array().unwrap();
-        if signatures.is_empty() {
+        if signatures.is_empty() && !file.signature().contains(tutti_rpm::tag::signature::OPENPGP) {
             assert_eq!(package.signing_key, None, "{}", path.display());
         }
         verified += usize::from(file.verify_header_digest().unwrap().is_some());

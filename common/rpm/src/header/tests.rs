@@ -114,3 +114,18 @@ fn signature_region_may_name_the_image() {
     bytes = patched(bytes, trailer, 61);
     assert!(RpmHeader::parse(&bytes, Part::Signature, 96, &Limits::default()).unwrap().has_region());
 }
+
+#[test]
+fn entries_behind_the_region_of_a_signature() {
+    let mut bytes = header(Some(62), &[Sample::u32s(1000, &[1]), Sample::u32s(1007, &[2])]);
+    // One more entry, SIZE again, with its data behind the trailer.
+    let at = u32::try_from(bytes.len() - 16 - 3 * 16).unwrap();
+    let entry = [1000, 4, at, 1].map(u32::to_be_bytes).concat();
+    bytes.splice(64..64, entry);
+    bytes.extend(5u32.to_be_bytes());
+    bytes = patched(patched(bytes, 8, 4), 12, at + 4);
+    let parse = |bytes: &[u8], part| RpmHeader::parse(bytes, part, 96, &Limits::default());
+    assert_eq!(parse(&bytes, Part::Signature).unwrap().number(1000).unwrap(), Some(5));
+    let inside = patched(bytes, 64 + 8, at - 4);
+    assert!(parse(&inside, Part::Signature).unwrap_err().to_string().ends_with("data overlap the region trailer"));
+}

@@ -65,7 +65,7 @@ pub(crate) fn run_python(python: &str, program: &str, input: &str) -> String {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    writer.join().unwrap().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
