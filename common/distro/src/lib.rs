@@ -1,1 +1,3 @@
 //! Compose configuration, variants, comps, compose ids, tree layout and productmd metadata.
+
+pub mod config;
