@@ -4,6 +4,8 @@
 //! truth: rpm 4.20 `lib/header.c` (`hdrblobVerifyRegion`, `hdrblobVerifyInfo`, `dataLength`) for the checks and limits.
 //! Unlike rpm, entries of unknown tags may have any type, and known tags are checked for their type when they are read.
 
+use std::ffi::CStr;
+
 use crate::error::{Error, Part};
 use crate::tag::region;
 use crate::text::decode;
@@ -356,9 +358,8 @@ impl<'a> Iterator for RawStrings<'a> {
             return None;
         }
         self.left -= 1;
-        let end = self.data.iter().position(|byte| *byte == 0).unwrap_or(self.data.len());
-        let (text, rest) = self.data.split_at(end);
-        self.data = rest.get(1..).unwrap_or(&[]);
+        let text = CStr::from_bytes_until_nul(self.data).ok()?.to_bytes();
+        self.data = &self.data[text.len() + 1..];
         Some(text)
     }
 
@@ -521,7 +522,7 @@ impl Check<'_> {
 fn strings_length(data: &[u8], count: usize) -> Option<usize> {
     let mut length = 0;
     for _ in 0..count {
-        length += data[length..].iter().position(|byte| *byte == 0)? + 1;
+        length += CStr::from_bytes_until_nul(&data[length..]).ok()?.count_bytes() + 1;
     }
     Some(length)
 }

@@ -39,7 +39,10 @@ const MODE_DIRECTORY: u64 = 0o040_000;
 /// Reads the facts of a package from the headers of its file.
 pub fn package(file: &HeaderFile) -> Result<Package, Error> {
     let header = file.header();
-    let required = |tag, name| header.string(tag)?.ok_or(Error::Missing { tag, name });
+    let required = |tag, name| match header.string(tag)? {
+        Some(text) => file_name_part(header, tag, text),
+        None => Err(Error::Missing { tag, name }),
+    };
     let optional = |tag| Ok::<_, Error>(header.string(tag)?.filter(|text| !text.is_empty()));
     let is_source = is_source(header)?;
     let mut package = Package {
@@ -58,7 +61,10 @@ pub fn package(file: &HeaderFile) -> Result<Package, Error> {
         group: optional(main::GROUP)?,
         packager: optional(main::PACKAGER)?,
         build_host: optional(main::BUILD_HOST)?,
-        source_rpm: if is_source { None } else { optional(main::SOURCE_RPM)? },
+        source_rpm: match optional(main::SOURCE_RPM)? {
+            Some(name) if !is_source => Some(file_name_part(header, main::SOURCE_RPM, name)?),
+            _ => None,
+        },
         build_time: header.number(main::BUILD_TIME)?.unwrap_or(0),
         installed_size: first_number(&[(header, main::LONG_SIZE), (header, main::SIZE)])?,
         archive_size: archive_size(file)?,
@@ -89,6 +95,14 @@ fn is_source(header: &RpmHeader) -> Result<bool, Error> {
         return Ok(header.raw_strings(main::OLD_FILE_NAMES)?.next().is_some_and(|name| !name.starts_with(b"/")));
     }
     Ok(directories.len() == 1 && directories.next().is_some_and(<[u8]>::is_empty))
+}
+
+/// Refuses what cannot be part of a file name, since file names are made of these tags.
+fn file_name_part(header: &RpmHeader, tag: u32, text: String) -> Result<String, Error> {
+    if text.is_empty() || text.starts_with("..") || text.contains(|letter: char| letter == '/' || letter.is_control()) {
+        return Err(header.tag_error(tag, format!("{text:?} cannot be part of a file name")));
+    }
+    Ok(text)
 }
 
 fn source_arch(header: &RpmHeader) -> &'static str {
@@ -231,8 +245,9 @@ fn dependency_list(
     }))
 }
 
-/// Key id of the first signature that names one: of the header alone (RSA, DSA), else of header and payload (PGP,
-/// GPG), else as rpm 6 stores them. Koji looks in the same order.
+/// Key id of the first signature that names one: of the header alone (RSA, DSA), else of header and payload (PGP, GPG),
+/// else as rpm 6 stores them. Koji (`get_sighdr_key`) looks at GPG and PGP alone, which today's packages need not have;
+/// where a package has both kinds, one key made them.
 fn signing_key(header: &RpmHeader) -> Option<String> {
     for tag in [signature::RSA, signature::DSA, signature::PGP, signature::GPG] {
         if let Ok(Some(packet)) = header.binary(tag)

@@ -160,13 +160,11 @@ fn written_changelogs(changelogs: &[Changelog]) -> Value {
     for changelog in changelogs {
         let author = changelog.author.trim_end_matches(' ').to_owned();
         if changelog.time == last_time {
-            let mut time = changelog.time;
-            for earlier in written.iter_mut().rev() {
+            for (time, earlier) in (changelog.time..).zip(written.iter_mut().rev()) {
                 if earlier.1 != time {
                     break;
                 }
                 earlier.1 += 1;
-                time += 1;
             }
         }
         last_time = changelog.time;

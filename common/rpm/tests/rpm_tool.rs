@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
-use tutti_rpm::{Dependency, Evr, Rich, Sense, ranges_overlap};
+use tutti_rpm::{Dependency, Evr, HeaderReader, Rich, Sense, ranges_overlap};
 
 const PYTHONS: [&str; 2] = ["/usr/bin/python3", "python3"];
 
@@ -167,4 +167,27 @@ fn rich_grammar() {
 fn dependencies_of_a_spec_are_read_alike() {
     let dependency = Dependency::parse("foo >= 1:2-3").unwrap();
     assert_eq!(dependency.range.unwrap().1.compare(&Evr::parse("01:2.0-3")), Ordering::Less);
+}
+
+#[test]
+fn signing_keys_are_those_rpm_shows() {
+    let Some(rpms) = support::rpms() else { return };
+    let format = "%{RSAHEADER:pgpsig}|%{DSAHEADER:pgpsig}|%{SIGPGP:pgpsig}|%{SIGGPG:pgpsig}\n";
+    let signed: Vec<_> = support::packages(&rpms)
+        .into_iter()
+        .filter(|(_, value)| !value["sig"].as_array().unwrap().is_empty())
+        .collect();
+    let mut compared = 0;
+    for (path, _) in &signed {
+        let command = Command::new("rpm").args(["-qp", "--nosignature", "--qf", format]).arg(path).output();
+        let Ok(output) = command else { return support::skip("rpm") };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let Some((_, key)) = text.split_once("Key ID ") else { continue };
+        let key = HeaderReader::default().package(path).unwrap().signing_key.map(|ours| (ours, key[8..16].to_owned()));
+        let Some((ours, theirs)) = key else { panic!("{}: no key, rpm says {text}", path.display()) };
+        assert_eq!(ours, theirs, "{}", path.display());
+        compared += 1;
+    }
+    println!("{compared} of {} signed packages compared", signed.len());
+    assert!(compared > 100);
 }

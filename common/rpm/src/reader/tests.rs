@@ -107,6 +107,20 @@ fn missing_tags_are_named() {
 }
 
 #[test]
+fn names_that_leave_the_directory_are_refused() {
+    for (tag, bad) in [(1000, "../../etc/cron.d/x"), (1001, ""), (1002, "1\n"), (1022, "a/b"), (1044, "../x.src.rpm")] {
+        let mut entries = main_entries();
+        entries.retain(|entry| entry.tag != 1158);
+        let place = entries.iter().position(|entry| entry.tag == tag).unwrap();
+        entries[place] = Entry::string(tag, bad);
+        let bytes = file(&header(None, &[Entry::u32s(1000, &[5])]), &header(Some(63), &entries), b"");
+        let error = read(&bytes).unwrap().package().unwrap_err();
+        let Error::Tag { tag: named, reason, .. } = error else { panic!("{error}") };
+        assert_eq!((named, reason), (tag, format!("{bad:?} cannot be part of a file name")));
+    }
+}
+
+#[test]
 fn directories_out_of_range() {
     let mut entries = main_entries();
     entries.retain(|entry| entry.tag != 1116 && entry.tag != 1158);
