@@ -168,7 +168,10 @@ impl Builder<'_> {
         let list = |key: &str| field(key).map(strings).unwrap_or_default();
         let kind = field("scm")?;
         let Some(scm) = kind.as_str().and_then(ScmKind::from_name) else {
-            let message = format!("scm {} is not supported; supported are file and git", kind.describe());
+            let message = format!(
+                "scm {} is not supported; supported are file and git",
+                super::value::quoted(kind.as_str().unwrap_or_default())
+            );
             self.error(&kind.at, name, message);
             return None;
         };

@@ -117,7 +117,7 @@ fn interpret(document: Document, base: &Path) -> (Loaded, Vec<OptionError>) {
     let mut warnings = Vec::new();
     let given = known_options(&document, &mut errors, &mut warnings);
     let mut raw = given.clone();
-    for spec in OPTIONS {
+    for spec in OPTIONS.iter().filter(|spec| spec.status == Status::Supported) {
         if let Some(value) = spec.default.to_value() {
             raw.entry(spec.name.to_owned()).or_insert(value);
         }
@@ -127,6 +127,7 @@ fn interpret(document: Document, base: &Path) -> (Loaded, Vec<OptionError>) {
     let settings = builder.build();
     errors.append(&mut builder.errors);
     warnings.append(&mut builder.warnings);
+    warnings.sort_by(|a, b| a.at().cmp(&b.at()));
     warnings.extend(unsupported(&given));
     errors.sort_by(|a, b| (&a.at, &a.option).cmp(&(&b.at, &b.option)));
     let loaded = Loaded { settings, warnings, raw, files: document.files };

@@ -9,7 +9,7 @@ use super::value::Location;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file could not be read.
-    #[error("cannot read configuration {}", path.display())]
+    #[error("cannot read configuration {}{}", path.display(), ImportedAt(.imported_at.as_ref()))]
     Read {
         /// File that was asked for.
         path: PathBuf,
@@ -62,6 +62,17 @@ impl fmt::Display for OptionError {
             write!(f, "{}:{}: ", at.file, at.line)?;
         }
         write!(f, "{}: {}", self.option, self.message)
+    }
+}
+
+struct ImportedAt<'a>(Option<&'a Location>);
+
+impl fmt::Display for ImportedAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, ", imported by {}:{}", at.file, at.line),
+            None => Ok(()),
+        }
     }
 }
 
@@ -121,6 +132,16 @@ pub enum Warning {
         /// What happens instead.
         message: String,
     },
+}
+
+impl Warning {
+    /// Returns the place that the warning is about.
+    pub fn at(&self) -> Option<&Location> {
+        match self {
+            Self::NotSupportedYet { .. } => None,
+            Self::Unknown { at, .. } | Self::Dead { at, .. } | Self::Note { at, .. } => Some(at),
+        }
+    }
 }
 
 impl fmt::Display for Warning {

@@ -168,11 +168,14 @@ impl<'a> Reader<'a> {
             "false" => Kind::Bool(false),
             "null" => Kind::None,
             _ => match serde_json::from_str::<serde_json::Number>(word) {
-                Ok(number) => match (number.as_i64(), number.as_f64()) {
-                    (Some(whole), _) => Kind::Int(whole),
-                    (None, Some(float)) if number.is_f64() => Kind::Float(float),
-                    _ => return self.fail(format!("number {word} is too large")),
-                },
+                Ok(number) => {
+                    let fraction = word.contains(['.', 'e', 'E']);
+                    match (number.as_i64(), number.as_f64()) {
+                        (Some(whole), _) => Kind::Int(whole),
+                        (None, Some(float)) if fraction => Kind::Float(float),
+                        _ => return self.fail(format!("number {word} is too large")),
+                    }
+                }
                 Err(_) => return self.fail("expected a JSON value"),
             },
         };

@@ -137,8 +137,8 @@ impl<'a> Parser<'a> {
                 if token.kind == TokenKind::End {
                     break;
                 }
-                let found = token.kind.describe();
-                return Err(SyntaxError { at: token.at, message: statement_expected(&found) }.into());
+                let message = statement_expected(&token.kind);
+                return Err(SyntaxError { at: token.at, message }.into());
             };
             match name.as_str() {
                 "from" => self.import(&token.at)?,
@@ -407,8 +407,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn statement_expected(found: &str) -> String {
-    format!("expected NAME = value, from FILE import or global NAME, found {found}")
+fn statement_expected(found: &TokenKind) -> String {
+    let hint = match found {
+        TokenKind::Op('+' | '-' | '*' | '/' | '%' | '(' | '[' | '.') => "; expressions are not evaluated",
+        TokenKind::Str(_) => "; neighbouring strings are not joined",
+        _ => "",
+    };
+    let found = found.describe();
+    format!("expected NAME = value, from FILE import or global NAME, found {found}{hint}")
 }
 
 fn forbidden_name(name: &str) -> String {

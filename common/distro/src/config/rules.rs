@@ -1,6 +1,6 @@
 //! Rules between options: what must be there, what needs and what excludes what (Pungi 4.3.2 `checks.py`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::OptionError;
 use super::table::OPTIONS;
@@ -132,12 +132,13 @@ fn lookaside(given: &Options, errors: &mut Vec<OptionError>) {
             _ => None,
         })
         .collect();
-    // Pairs whose lookaside has no open pair of its own are settled, until nothing changes.
+    // Pairs that lead nowhere, and pairs that nothing leads to, are not part of a circle.
     let mut open: Vec<_> = pairs.iter().collect();
     loop {
-        let users: std::collections::BTreeSet<&str> = open.iter().map(|pair| pair.1).collect();
+        let users: BTreeSet<&str> = open.iter().map(|pair| pair.1).collect();
+        let lookasides: BTreeSet<&str> = open.iter().map(|pair| pair.2).collect();
         let before = open.len();
-        open.retain(|pair| users.contains(pair.2));
+        open.retain(|pair| users.contains(pair.2) && lookasides.contains(pair.1));
         if open.len() == before {
             break;
         }

@@ -4,6 +4,9 @@ use super::error::OptionError;
 use super::pattern::Pattern;
 use super::value::{Kind, Value};
 
+/// Longest list of names that an error message spells out.
+const MAX_LISTED: usize = 12;
+
 /// What an option's value must look like. Lists and tuples are the same here, as in Pungi's schema.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
@@ -128,6 +131,7 @@ impl Shape {
             Self::Int => "a whole number".to_owned(),
             Self::Number => "a number".to_owned(),
             Self::Any => "a value".to_owned(),
+            Self::Enum(names) if names.len() > MAX_LISTED => "a known name".to_owned(),
             Self::Enum(names) => {
                 let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
                 format!("one of {}", quoted.join(", "))
@@ -161,7 +165,7 @@ impl Shape {
             (Self::Number, Kind::Int(_) | Kind::Float(_)) => true,
             (Self::Enum(names), Kind::Str(text)) => names.contains(&text.as_str()),
             (Self::Nullable(_), Kind::None) => true,
-            (Self::Nullable(inner), _) => return inner.check_value(option, value, errors),
+            (Self::Nullable(inner), _) => inner.accepts(value),
             (Self::List(inner) | Self::OneOrList(inner), Kind::List(items) | Kind::Tuple(items)) => {
                 return items.iter().for_each(|item| inner.check_value(option, item, errors));
             }
@@ -198,7 +202,12 @@ impl Shape {
     }
 
     fn mismatch(&self, option: &str, value: &Value) -> OptionError {
-        let message = format!("expected {}, found {}", self.describe(), value.describe());
+        let mut message = format!("expected {}, found {}", self.describe(), value.describe());
+        if let (Self::Enum(names), Kind::Str(text)) = (self, &value.kind)
+            && let Some(name) = names.iter().find(|name| strsim::levenshtein(name, text) <= 2)
+        {
+            message.push_str(&format!("; did you mean \"{name}\"?"));
+        }
         OptionError::new(&value.at, option, message)
     }
 
@@ -267,8 +276,13 @@ fn check_variant_arch(shape: &Shape, option: &str, value: &Value, errors: &mut V
         return;
     };
     check_pattern(option, pattern, errors);
-    Shape::Dict(&Shape::Any).check_value(option, arches, errors);
-    for (_, item) in arches.as_dict().map_or(&[][..], |dict| &dict.entries) {
+    if arches.as_dict().is_none() {
+        let message =
+            format!("expected {{arch or \"*\": value}} after the variant expression, found {}", arches.describe());
+        errors.push(OptionError::new(&arches.at, option, message));
+    }
+    for (arch, item) in arches.as_dict().map_or(&[][..], |dict| &dict.entries) {
+        Shape::Str.check_value(option, arch, errors);
         shape.check_value(option, item, errors);
     }
 }

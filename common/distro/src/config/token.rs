@@ -135,7 +135,7 @@ impl<'a> Lexer<'a> {
                     let at = self.here();
                     self.bump();
                     if !matches!(self.peek(), Some('\n' | '\r')) {
-                        return self.error(at, "unexpected '\\\\': it may only stand at the end of a line");
+                        return self.error(at, "unexpected backslash: it may only stand at the end of a line");
                     }
                     self.bump();
                 }
