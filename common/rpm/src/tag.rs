@@ -21,6 +21,7 @@ pub mod main {
     pub const ARCH: u32 = 1022;
     pub const OLD_FILE_NAMES: u32 = 1027;
     pub const FILE_MODES: u32 = 1030;
+    pub const FILE_DIGESTS: u32 = 1035;
     pub const FILE_FLAGS: u32 = 1037;
     pub const SOURCE_RPM: u32 = 1044;
     pub const ARCHIVE_SIZE: u32 = 1046;
@@ -54,6 +55,7 @@ pub mod main {
     pub const OLD_ENHANCE_VERSION: u32 = 1160;
     pub const OLD_ENHANCE_FLAGS: u32 = 1161;
     pub const LONG_SIZE: u32 = 5009;
+    pub const FILE_DIGEST_ALGORITHM: u32 = 5011;
     pub const RECOMMEND_NAME: u32 = 5046;
     pub const RECOMMEND_VERSION: u32 = 5047;
     pub const RECOMMEND_FLAGS: u32 = 5048;
