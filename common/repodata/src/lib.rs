@@ -1,1 +1,36 @@
-//! Package records, repository metadata reading and writing.
+//! Package records, and repository metadata written and read.
+//!
+//! - [`fragment`]: ready-made XML of one package with holes for what depends on the repository;
+//! - [`record`], [`records`]: those fragments and the package's facts in one sealed file, made once per compose;
+//! - [`writer`]: `repodata/` from a manifest of entries and a source of fragments (createrepo);
+//! - [`reader`]: repositories that others made, as hostile input.
+//!
+//! This crate does not walk directories, read RPM files or use the network. Formats follow createrepo_c 1.2.5 unless
+//! a comment says otherwise.
+
+pub mod checksum;
+mod codec;
+pub mod compression;
+mod escape;
+pub mod fragment;
+pub mod location;
+
+pub mod record;
+pub mod records;
+mod records_reader;
+pub mod repomd;
+mod requires;
+pub mod writer;
+
+pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
+pub use compression::Compression;
+pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};
+
+pub use record::{FileIdentity, Record};
+pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};
+pub use records_reader::{FragmentSource, RecordsReader};
+pub use repomd::{Repomd, RepomdRecord};
+pub use writer::{
+    Entry, Extra, ExtraContent, GroupStyle, WriterError, WriterOptions, WrittenFile, WrittenRepository,
+    write_repository,
+};

@@ -1,0 +1,330 @@
+//! One sealed file of package records: how it is written.
+//!
+//! Layout, all numbers little-endian: an 16-byte head, compressed blocks, the index, an 80-byte footer. A record has a
+//! part in each of four streams (facts, primary, filelists, other), and each stream has its own blocks, so that writing
+//! one metadata file decompresses only what it needs. The index has each block's place and SHA-256 and each record's
+//! parts; the footer has the index's place and SHA-256. A file without a good footer is no file of records: it is
+//! written under another name and renamed when it is sealed.
+//!
+//! Readers are in [`crate::records_reader`]; any number of processes may read one file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tutti_rpm::Package;
+
+use crate::checksum::to_hex;
+use crate::codec::Encoder;
+use crate::compression::ZSTD_INTERNAL_LEVEL;
+use crate::fragment::{FragmentError, FragmentOptions};
+use crate::record::{FileIdentity, Record};
+
+pub(crate) const HEAD_MAGIC: &[u8; 8] = b"TUTTIREC";
+pub(crate) const FOOTER_MAGIC: &[u8; 8] = b"TUTTIEND";
+/// Version of the layout; raised with each change of it.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const HEAD_SIZE: u64 = 16;
+pub(crate) const FOOTER_SIZE: u64 = 80;
+/// Streams: facts, primary, filelists, other.
+pub(crate) const STREAMS: usize = 4;
+/// Bytes of one block before compression, unless a single record's part is larger. Small, because a reader that wants
+/// one record decompresses a whole block.
+const BLOCK_SIZE: usize = 128 * 1024;
+/// Largest part of one record, in bytes before compression: the largest file lists known are some 50 MB.
+pub(crate) const MAX_PART: usize = 256 * 1024 * 1024;
+
+/// Number of a record in its file, from 0 in the order of adding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordId(pub u32);
+
+/// What can go wrong with a file of records.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// Reading or writing failed.
+    #[error("cannot {action} records file {}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not a sealed file of records, or was damaged.
+    #[error("records file {} is damaged: {what} (hint: remove it and run the package set job again)", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// No such record.
+    #[error("records file {} has {len} records and none with number {}", path.display(), id.0)]
+    NoRecord {
+        /// The file.
+        path: PathBuf,
+        /// The number asked for.
+        id: RecordId,
+        /// Number of records.
+        len: u32,
+    },
+    /// A record or their number is too large.
+    #[error("records file {} cannot take a record: {what}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Which limit.
+        what: &'static str,
+    },
+    /// The package cannot be written as XML.
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+}
+
+/// A sealed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRecords {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Number of records.
+    pub records: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of the whole file, hexadecimal.
+    pub sha256: String,
+}
+
+struct Block {
+    offset: u64,
+    packed: u32,
+    raw: u32,
+    sha256: [u8; 32],
+}
+
+/// Place of one part: block of its stream, offset and length within.
+#[derive(Clone, Copy)]
+struct Part {
+    block: u32,
+    offset: u32,
+    length: u32,
+}
+
+#[derive(Default)]
+struct Stream {
+    pending: Vec<u8>,
+    blocks: Vec<Block>,
+}
+
+/// Writes a file of records.
+///
+/// Records are read fastest in the order in which they were added, so add them in the order in which repositories
+/// list packages: by file name.
+pub struct RecordsWriter {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+    digest: Sha256,
+    position: u64,
+    options: FragmentOptions,
+    streams: [Stream; STREAMS],
+    parts: Vec<[Part; STREAMS]>,
+    sealed: bool,
+}
+
+impl RecordsWriter {
+    /// Starts a file with the default fragment options.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, RecordsError> {
+        Self::with_options(path, FragmentOptions::default())
+    }
+
+    /// Starts a file.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn with_options(path: impl Into<PathBuf>, options: FragmentOptions) -> Result<Self, RecordsError> {
+        let path = path.into();
+        let partial = partial_path(&path);
+        let io = |source| RecordsError::Io { action: "create", path: path.clone(), source };
+        let file = File::create(&partial).map_err(io)?;
+        let mut writer = Self {
+            path,
+            partial,
+            file,
+            digest: Sha256::new(),
+            position: 0,
+            options,
+            streams: Default::default(),
+            parts: Vec::new(),
+            sealed: false,
+        };
+        let mut head = Encoder::default();
+        head.raw(HEAD_MAGIC);
+        head.u32(FORMAT_VERSION);
+        head.u32(0);
+        writer.put(head.bytes())?;
+        Ok(writer)
+    }
+
+    /// Returns the options with which [`RecordsWriter::add`] makes fragments.
+    pub fn options(&self) -> FragmentOptions {
+        self.options
+    }
+
+    /// Number of records so far.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether nothing was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Makes and adds the record of a package.
+    ///
+    /// # Errors
+    /// When the package cannot stand in XML, or writing fails.
+    pub fn add(&mut self, package: &Package, identity: &FileIdentity) -> Result<RecordId, RecordsError> {
+        let record = Record::make(package, identity, &self.options)?;
+        self.add_record(&record)
+    }
+
+    /// Adds a record that was made elsewhere, with the same options.
+    ///
+    /// # Errors
+    /// When the record is too large or writing fails.
+    pub fn add_record(&mut self, record: &Record) -> Result<RecordId, RecordsError> {
+        let parts = [&record.facts, &record.primary, &record.filelists, &record.other];
+        if parts.iter().any(|part| part.len() > MAX_PART) {
+            return Err(RecordsError::TooLarge { path: self.path.clone(), what: "it is larger than 256 MiB" });
+        }
+        let too_many = || RecordsError::TooLarge { path: self.path.clone(), what: "there are 2^32 already" };
+        let id = u32::try_from(self.parts.len()).map_err(|_| too_many())?;
+        let mut places = [Part { block: 0, offset: 0, length: 0 }; STREAMS];
+        for (stream, (place, part)) in places.iter_mut().zip(parts).enumerate() {
+            *place = self.add_part(stream, part)?;
+        }
+        self.parts.push(places);
+        Ok(RecordId(id))
+    }
+
+    fn add_part(&mut self, stream: usize, part: &[u8]) -> Result<Part, RecordsError> {
+        let pending = self.streams[stream].pending.len();
+        if pending > 0 && pending + part.len() > BLOCK_SIZE {
+            self.flush_block(stream)?;
+        }
+        let stream = &mut self.streams[stream];
+        // Blocks are at most MAX_PART long and records fewer than 2^32, so these conversions lose nothing.
+        let place =
+            Part { block: stream.blocks.len() as u32, offset: stream.pending.len() as u32, length: part.len() as u32 };
+        stream.pending.extend_from_slice(part);
+        Ok(place)
+    }
+
+    fn flush_block(&mut self, stream: usize) -> Result<(), RecordsError> {
+        let raw = std::mem::take(&mut self.streams[stream].pending);
+        let io = |source| RecordsError::Io { action: "compress", path: self.path.clone(), source };
+        let packed = zstd::bulk::compress(&raw, ZSTD_INTERNAL_LEVEL).map_err(io)?;
+        let block = Block {
+            offset: self.position,
+            packed: packed.len() as u32,
+            raw: raw.len() as u32,
+            sha256: Sha256::digest(&packed).into(),
+        };
+        self.streams[stream].blocks.push(block);
+        self.put(&packed)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), RecordsError> {
+        let io = |source| RecordsError::Io { action: "write", path: self.partial.clone(), source };
+        self.file.write_all(bytes).map_err(io)?;
+        self.digest.update(bytes);
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes index and footer, flushes to disk and gives the file its name.
+    ///
+    /// # Errors
+    /// When writing fails; the file then does not exist under its name.
+    pub fn seal(mut self) -> Result<SealedRecords, RecordsError> {
+        for stream in 0..STREAMS {
+            if !self.streams[stream].pending.is_empty() {
+                self.flush_block(stream)?;
+            }
+        }
+        let index = self.index();
+        let offset = self.position;
+        self.put(&index)?;
+        let footer = footer(offset, &index, self.parts.len() as u32);
+        self.put(&footer)?;
+        let io = |source| RecordsError::Io { action: "seal", path: self.path.clone(), source };
+        self.file.sync_all().map_err(io)?;
+        fs::rename(&self.partial, &self.path).map_err(io)?;
+        self.sealed = true;
+        Ok(SealedRecords {
+            path: self.path.clone(),
+            records: self.parts.len() as u32,
+            size: self.position,
+            sha256: to_hex(&std::mem::take(&mut self.digest).finalize()),
+        })
+    }
+
+    fn index(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        for stream in &self.streams {
+            out.length(stream.blocks.len());
+            for block in &stream.blocks {
+                out.u64(block.offset);
+                out.u32(block.packed);
+                out.u32(block.raw);
+                out.raw(&block.sha256);
+            }
+        }
+        for parts in &self.parts {
+            for part in parts {
+                out.u32(part.block);
+                out.u32(part.offset);
+                out.u32(part.length);
+            }
+        }
+        out.into_bytes()
+    }
+}
+
+impl Drop for RecordsWriter {
+    fn drop(&mut self) {
+        if !self.sealed {
+            // Nothing can be done about a failure here; a stale partial file is overwritten by the next writer.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Footer: index offset, index length, number of records, version, SHA-256 of the index, of the fields before, magic.
+fn footer(offset: u64, index: &[u8], records: u32) -> Vec<u8> {
+    let mut out = Encoder::default();
+    out.u64(offset);
+    out.u64(index.len() as u64);
+    out.u32(records);
+    out.u32(FORMAT_VERSION);
+    out.raw(&Sha256::digest(index));
+    let fields: [u8; 32] = Sha256::digest(out.bytes()).into();
+    out.raw(&fields[..16]);
+    out.raw(FOOTER_MAGIC);
+    out.into_bytes()
+}
+
+fn partial_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
+}

@@ -1,0 +1,571 @@
+//! `repodata/` from a manifest: entries, and a source of their fragments.
+//!
+//! Nothing here looks at a tree of packages or at the clock. Revision, timestamps and the files' mtimes are the newest
+//! mtime of the entries unless the options set them, so the same entries give the same bytes.
+//!
+//! Packages are listed as createrepo_c 1.2.5 does (`createrepo_c.c`, `task_cmp`): by the bytes of the file name, then
+//! of its directory.
+//!
+//! Each metadata file is one compressed stream at present. A later version cuts it into frames: the place for that is
+//! `Output`, which sees the text in whole packages.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{self, AtomicUsize};
+use std::time::{Duration, SystemTime};
+
+use crate::checksum::{Checksum, ChecksumType, Hasher};
+use crate::compression::{Compression, Encoder, GZIP_LEVEL};
+use crate::escape::is_forbidden;
+use crate::fragment::{Fill, MetadataFile};
+use crate::location::{self, LocationError};
+use crate::records::{RecordId, RecordsError};
+use crate::records_reader::FragmentSource;
+use crate::repomd::{Repomd, RepomdRecord};
+
+/// Text collected before it is hashed and compressed, in bytes.
+const CHUNK: usize = 1024 * 1024;
+
+/// One package of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its fragments.
+    pub record: RecordId,
+    /// Where it is: within the repository, or below `location_base`.
+    pub location_href: String,
+    /// URL or absolute path below which the location is, when that is not the repository.
+    pub location_base: Option<String>,
+    /// The file's mtime, seconds since 1970.
+    pub mtime: u64,
+    /// The file's checksum.
+    pub checksum: Checksum,
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+/// Content of an additional metadata file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtraContent {
+    /// Bytes in memory.
+    Bytes(Vec<u8>),
+    /// A file, not compressed.
+    File(PathBuf),
+}
+
+/// An additional metadata file: group file, modules, updateinfo, product id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// `type` in `repomd.xml`, such as `group`, `modules`, `updateinfo`.
+    pub kind: String,
+    /// File name without compression suffix, such as `comps.xml` or `modules.yaml`.
+    pub name: String,
+    /// Content.
+    pub content: ExtraContent,
+    /// Compression; that of the options when `None`.
+    pub compression: Option<Compression>,
+}
+
+impl Extra {
+    /// A group (comps) file.
+    pub fn group(name: impl Into<String>, content: ExtraContent) -> Self {
+        Self { kind: "group".into(), name: name.into(), content, compression: None }
+    }
+
+    /// Module metadata, `modules.yaml`.
+    pub fn modules(content: ExtraContent) -> Self {
+        Self { kind: "modules".into(), name: "modules.yaml".into(), content, compression: None }
+    }
+}
+
+/// How group files are published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupStyle {
+    /// One compressed file of type `group`, as createrepo_c 1.x does.
+    #[default]
+    Compressed,
+    /// A plain file of type `group` and a compressed one of type `group_gz`, `group_xz`, …, as createrepo_c 0.x does;
+    /// yum of RHEL 6 and 7 wants this.
+    PlainAndCompressed,
+}
+
+/// How a repository is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// Compression of all files but `repomd.xml`.
+    pub compression: Compression,
+    /// gzip level, 1 to 9.
+    pub gzip_level: u32,
+    /// Checksum type of the metadata files; packages bring their own.
+    pub checksum_type: ChecksumType,
+    /// Whether file names start with the file's checksum.
+    pub unique_names: bool,
+    /// How group files are published.
+    pub group_style: GroupStyle,
+    /// Revision; the timestamp when `None`.
+    pub revision: Option<String>,
+    /// Timestamps and mtimes, seconds since 1970; the newest mtime of the entries when `None`.
+    pub timestamp: Option<u64>,
+    /// SQLite databases. Not supported yet: `true` is refused.
+    pub database: bool,
+    /// Threads that make files at the same time; there are rarely more than three files worth one.
+    pub threads: usize,
+}
+
+impl Default for WriterOptions {
+    /// createrepo_c 1.2.5's defaults: zstd, SHA-256, unique names.
+    fn default() -> Self {
+        Self {
+            compression: Compression::Zstd,
+            gzip_level: GZIP_LEVEL,
+            checksum_type: ChecksumType::Sha256,
+            unique_names: true,
+            group_style: GroupStyle::default(),
+            revision: None,
+            timestamp: None,
+            database: false,
+            threads: 3,
+        }
+    }
+}
+
+/// One file that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Path relative to the output directory, such as `repodata/repomd.xml`.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenRepository {
+    /// All files, sorted by path.
+    pub files: Vec<WrittenFile>,
+    /// The `repomd.xml` that was written.
+    pub repomd: Repomd,
+    /// Revision.
+    pub revision: String,
+    /// Timestamp of all records and mtime of all files.
+    pub timestamp: u64,
+    /// Bytes of metadata before compression.
+    pub bytes_in: u64,
+    /// Bytes of the files.
+    pub bytes_out: u64,
+}
+
+/// Why a repository could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// Reading or writing failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// There is a `repodata` in the output directory.
+    #[error("{} exists already (hint: write into an empty staging directory)", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A package's location cannot be used.
+    #[error("package location {href:?} {source}")]
+    Location {
+        /// The location or base.
+        href: String,
+        /// The cause.
+        source: LocationError,
+    },
+    /// Two entries at one place.
+    #[error("two packages have the location {href:?}")]
+    SameLocation {
+        /// The location.
+        href: String,
+    },
+    /// An additional file's type or name cannot be used, or is taken.
+    #[error("metadata file {name:?} of type {kind:?} {what}")]
+    Extra {
+        /// Type.
+        kind: String,
+        /// File name.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A revision that XML cannot hold.
+    #[error("revision {0:?} holds a control character")]
+    Revision(String),
+    /// SQLite databases were asked for.
+    #[error("SQLite databases are not supported yet (hint: set createrepo_database = False)")]
+    Database,
+    /// Fragments could not be read.
+    #[error("cannot read the metadata of {href:?}")]
+    Records {
+        /// The package's location.
+        href: String,
+        /// The cause.
+        #[source]
+        source: RecordsError,
+    },
+}
+
+/// Writes `repodata/` into a directory, which must not have one yet; the caller publishes it by rename.
+///
+/// Entries may come in any order.
+///
+/// # Errors
+/// When an entry, an additional file or the options are not usable, or reading or writing fails. What was written by
+/// then stays, without `repomd.xml`.
+pub fn write_repository(
+    out_dir: &Path,
+    source: &dyn FragmentSource,
+    entries: &[Entry],
+    extras: &[Extra],
+    options: &WriterOptions,
+) -> Result<WrittenRepository, WriterError> {
+    let order = check_entries(entries)?;
+    check_options(options)?;
+    let timestamp = options.timestamp.unwrap_or_else(|| entries.iter().map(|entry| entry.mtime).max().unwrap_or(0));
+    let repodata = out_dir.join("repodata");
+    create_directory(&repodata)?;
+    let jobs = jobs(extras, options)?;
+    let context = Context { repodata: &repodata, source, order: &order, options, timestamp };
+    let mut outputs = run_jobs(&context, &jobs)?;
+    outputs.sort_by(|a, b| a.written.path.cmp(&b.written.path));
+    let revision = options.revision.clone().unwrap_or_else(|| timestamp.to_string());
+    let mut repomd = Repomd {
+        revision: Some(revision.clone()),
+        records: outputs.iter().map(|output| output.record.clone()).collect(),
+    };
+    repomd.sort();
+    let xml = repomd.to_xml();
+    let (bytes_in, bytes_out) = outputs.iter().fold((xml.len() as u64, xml.len() as u64), |(open, size), output| {
+        (open + output.open_size, size + output.written.size)
+    });
+    let mut files: Vec<_> = outputs.into_iter().map(|output| output.written).collect();
+    files.push(write_repomd(&repodata, &xml, timestamp)?);
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(WrittenRepository { files, repomd, revision, timestamp, bytes_in, bytes_out })
+}
+
+fn check_options(options: &WriterOptions) -> Result<(), WriterError> {
+    if options.database {
+        return Err(WriterError::Database);
+    }
+    match &options.revision {
+        Some(revision) if is_forbidden(revision) => Err(WriterError::Revision(revision.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// Checks locations and returns the entries in the order of the files.
+fn check_entries(entries: &[Entry]) -> Result<Vec<&Entry>, WriterError> {
+    for entry in entries {
+        let refuse = |href: &str, source| WriterError::Location { href: href.to_owned(), source };
+        location::check(&entry.location_href).map_err(|error| refuse(&entry.location_href, error))?;
+        if let Some(base) = &entry.location_base {
+            location::check_base(base).map_err(|error| refuse(base, error))?;
+        }
+    }
+    let mut order: Vec<&Entry> = entries.iter().collect();
+    order.sort_by(|a, b| entry_order(a, b));
+    for pair in order.windows(2) {
+        if entry_order(pair[0], pair[1]) == Ordering::Equal {
+            return Err(WriterError::SameLocation { href: pair[0].location_href.clone() });
+        }
+    }
+    Ok(order)
+}
+
+fn entry_order(a: &Entry, b: &Entry) -> Ordering {
+    let parts = |entry: &Entry| -> (usize, usize) {
+        let start = entry.location_href.rfind('/').map_or(0, |slash| slash + 1);
+        (start, entry.location_href.len())
+    };
+    let ((start_a, _), (start_b, _)) = (parts(a), parts(b));
+    a.location_href[start_a..]
+        .cmp(&b.location_href[start_b..])
+        .then_with(|| a.location_href[..start_a].cmp(&b.location_href[..start_b]))
+        .then_with(|| a.location_base.cmp(&b.location_base))
+}
+
+fn create_directory(repodata: &Path) -> Result<(), WriterError> {
+    fs::create_dir(repodata).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => WriterError::Exists { path: repodata.to_owned() },
+        _ => WriterError::Io { action: "create", path: repodata.to_owned(), source },
+    })
+}
+
+/// One file to make.
+struct Job<'a> {
+    kind: String,
+    name: String,
+    compression: Compression,
+    content: Content<'a>,
+}
+
+enum Content<'a> {
+    Packages(MetadataFile),
+    Extra(&'a ExtraContent),
+}
+
+fn jobs<'a>(extras: &'a [Extra], options: &WriterOptions) -> Result<Vec<Job<'a>>, WriterError> {
+    // Filelists first: it takes longest.
+    let mut jobs: Vec<Job<'a>> = [MetadataFile::Filelists, MetadataFile::Primary, MetadataFile::Other]
+        .map(|file| Job {
+            kind: file.name().to_owned(),
+            name: format!("{}.xml", file.name()),
+            compression: options.compression,
+            content: Content::Packages(file),
+        })
+        .into();
+    for extra in extras {
+        let compression = extra.compression.unwrap_or(options.compression);
+        let mut add = |kind: String, compression| {
+            jobs.push(Job { kind, name: extra.name.clone(), compression, content: Content::Extra(&extra.content) });
+        };
+        let plain_too = extra.kind == "group" && options.group_style == GroupStyle::PlainAndCompressed;
+        if plain_too && compression != Compression::None {
+            add("group".into(), Compression::None);
+            add(format!("group_{}", compression.suffix().trim_start_matches('.')), compression);
+        } else {
+            add(extra.kind.clone(), compression);
+        }
+    }
+    check_jobs(&jobs)?;
+    Ok(jobs)
+}
+
+/// Types and names are used once, and names are plain file names.
+fn check_jobs(jobs: &[Job<'_>]) -> Result<(), WriterError> {
+    let mut taken = BTreeSet::from([String::from("repomd.xml")]);
+    let mut kinds = BTreeSet::new();
+    for job in jobs {
+        let refuse = |what| Err(WriterError::Extra { kind: job.kind.clone(), name: job.name.clone(), what });
+        if job.kind.is_empty() || is_forbidden(&job.kind) {
+            return refuse("has no usable type");
+        }
+        if location::check(&job.name).is_err() || job.name.contains('/') {
+            return refuse("has no usable file name");
+        }
+        if !kinds.insert(&job.kind) || !taken.insert(format!("{}{}", job.name, job.compression.suffix())) {
+            return refuse("is there already");
+        }
+    }
+    Ok(())
+}
+
+struct Context<'a> {
+    repodata: &'a Path,
+    source: &'a dyn FragmentSource,
+    order: &'a [&'a Entry],
+    options: &'a WriterOptions,
+    timestamp: u64,
+}
+
+struct Made {
+    record: RepomdRecord,
+    written: WrittenFile,
+    open_size: u64,
+}
+
+/// Runs jobs on a bounded number of threads; the first error, in the order of jobs, wins.
+fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(jobs.len()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, atomic::Ordering::Relaxed);
+            let Some(job) = jobs.get(number) else { return };
+            let result = make_file(context, job);
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, result));
+        }
+    };
+    let threads = context.options.threads.clamp(1, jobs.len().max(1));
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> {
+    let file_name = format!("{}{}", job.name, job.compression.suffix());
+    let path = context.repodata.join(format!(".{file_name}.partial"));
+    let io = |action, source| WriterError::Io { action, path: path.clone(), source };
+    let mut output = Output::create(&path, job.compression, context.options).map_err(|source| io("create", source))?;
+    match &job.content {
+        Content::Packages(file) => write_packages(context, *file, &mut output, &path)?,
+        Content::Extra(content) => write_extra(content, &mut output, &path)?,
+    }
+    let totals = output.finish(context.timestamp).map_err(|source| io("write", source))?;
+    let name = match context.options.unique_names {
+        true => format!("{}-{file_name}", totals.checksum.hex()),
+        false => file_name,
+    };
+    fs::rename(&path, context.repodata.join(&name)).map_err(|source| io("rename", source))?;
+    let compressed = job.compression != Compression::None;
+    let href = format!("repodata/{name}");
+    let record = RepomdRecord {
+        kind: job.kind.clone(),
+        checksum: totals.checksum,
+        open_checksum: compressed.then_some(totals.open_checksum),
+        location_href: href.clone(),
+        location_base: None,
+        timestamp: context.timestamp,
+        size: Some(totals.size),
+        open_size: compressed.then_some(totals.open_size),
+    };
+    let written = WrittenFile { path: href, size: totals.size, sha256: totals.sha256.hex().to_owned() };
+    Ok(Made { record, written, open_size: totals.open_size })
+}
+
+/// Heads and ends of the three files: createrepo_c 1.2.5 `xml_file.c`.
+fn write_packages(
+    context: &Context<'_>,
+    file: MetadataFile,
+    output: &mut Output,
+    path: &Path,
+) -> Result<(), WriterError> {
+    let (root, name_spaces) = match file {
+        MetadataFile::Primary => ("metadata", "common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm"),
+        MetadataFile::Filelists => ("filelists", "filelists"),
+        MetadataFile::Other => ("otherdata", "other"),
+    };
+    let head = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} xmlns=\"http://linux.duke.edu/metadata/{name_spaces}\" packages=\"{}\">\n",
+        context.order.len()
+    );
+    let io = |source| WriterError::Io { action: "write", path: path.to_owned(), source };
+    let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
+    chunk.extend_from_slice(head.as_bytes());
+    for entry in context.order {
+        let fill = Fill {
+            checksum: &entry.checksum,
+            mtime: entry.mtime,
+            size: entry.size,
+            location_href: &entry.location_href,
+            location_base: entry.location_base.as_deref(),
+        };
+        context
+            .source
+            .render(entry.record, file, &fill, &mut chunk)
+            .map_err(|source| WriterError::Records { href: entry.location_href.clone(), source })?;
+        if chunk.len() >= CHUNK {
+            output.write_all(&chunk).map_err(io)?;
+            chunk.clear();
+        }
+    }
+    // createrepo_c ends with the root's end tag and a newline.
+    chunk.extend_from_slice(format!("</{root}>\n").as_bytes());
+    output.write_all(&chunk).map_err(io)
+}
+
+fn write_extra(content: &ExtraContent, output: &mut Output, path: &Path) -> Result<(), WriterError> {
+    let io = |source| WriterError::Io { action: "write", path: path.to_owned(), source };
+    match content {
+        ExtraContent::Bytes(bytes) => output.write_all(bytes).map_err(io),
+        ExtraContent::File(from) => {
+            let read = |source| WriterError::Io { action: "read", path: from.clone(), source };
+            let mut input = BufReader::new(File::open(from).map_err(read)?);
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match input.read(&mut buffer).map_err(read)? {
+                    0 => return Ok(()),
+                    length => output.write_all(&buffer[..length]).map_err(io)?,
+                }
+            }
+        }
+    }
+}
+
+/// A metadata file being written: hash of the text, compression, hash of the file.
+struct Output {
+    open: Hasher,
+    open_size: u64,
+    encoder: Encoder<HashedFile>,
+}
+
+struct HashedFile {
+    file: File,
+    checksum: Hasher,
+    /// SHA-256 for the manifest, when the metadata uses another type.
+    sha256: Option<Hasher>,
+    size: u64,
+}
+
+struct Totals {
+    checksum: Checksum,
+    open_checksum: Checksum,
+    sha256: Checksum,
+    size: u64,
+    open_size: u64,
+}
+
+impl Output {
+    fn create(path: &Path, compression: Compression, options: &WriterOptions) -> io::Result<Self> {
+        let kind = options.checksum_type;
+        let sha256 = (kind != ChecksumType::Sha256).then(|| ChecksumType::Sha256.hasher());
+        let file = HashedFile { file: File::create_new(path)?, checksum: kind.hasher(), sha256, size: 0 };
+        Ok(Self { open: kind.hasher(), open_size: 0, encoder: compression.encoder(file, options.gzip_level)? })
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.open.update(bytes);
+        self.open_size += bytes.len() as u64;
+        self.encoder.write_all(bytes)
+    }
+
+    fn finish(self, timestamp: u64) -> io::Result<Totals> {
+        let HashedFile { file, checksum, sha256, size } = self.encoder.finish()?;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))?;
+        let checksum = checksum.finish();
+        let sha256 = sha256.map_or_else(|| checksum.clone(), Hasher::finish);
+        Ok(Totals { checksum, open_checksum: self.open.finish(), sha256, size, open_size: self.open_size })
+    }
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(&bytes[..written]);
+        }
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `repomd.xml`, the last of the files.
+fn write_repomd(repodata: &Path, xml: &[u8], timestamp: u64) -> Result<WrittenFile, WriterError> {
+    let path = repodata.join("repomd.xml");
+    let write = || -> io::Result<()> {
+        let mut file = File::create_new(&path)?;
+        file.write_all(xml)?;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))
+    };
+    write().map_err(|source| WriterError::Io { action: "write", path: path.clone(), source })?;
+    let sha256 = ChecksumType::Sha256.hash(xml).hex().to_owned();
+    Ok(WrittenFile { path: "repodata/repomd.xml".into(), size: xml.len() as u64, sha256 })
+}
