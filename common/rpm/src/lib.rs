@@ -1,4 +1,13 @@
 //! RPM headers, EVR comparison and the dependency grammar, for hostile input.
+//!
+//! - [`HeaderReader`] reads the headers of an RPM file, [`package()`] makes a [`Package`] of them. Every length and offset
+//!   is checked before it is used, memory is bounded by what the file really holds, and errors name tag and byte.
+//! - [`Evr`] compares as rpm does; [`SortKey`] is the same order as bytes.
+//! - [`ranges_overlap`] is rpm's rule of which provide satisfies which requirement.
+//! - [`Rich`] parses boolean dependencies without recursion.
+//!
+//! This crate neither verifies signatures nor reads payloads, and it applies no rule of repository metadata on what to
+//! leave out.
 
 pub mod dependency;
 pub mod error;
