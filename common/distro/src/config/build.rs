@@ -31,6 +31,7 @@ pub(crate) struct Builder<'a> {
 impl Builder<'_> {
     /// Builds the settings; they are of use only when [`Builder::errors`] stays empty.
     pub(crate) fn build(&mut self) -> Settings {
+        self.remarks();
         Settings {
             release: self.release("release"),
             base_product: self.base_product(),
@@ -54,6 +55,25 @@ impl Builder<'_> {
             repoclosure_strictness: self.repoclosure(),
             extra_files: self.extra_files(),
             media_checksums: self.media_checksums(),
+        }
+    }
+
+    /// Remarks on values that are accepted and change nothing.
+    fn remarks(&mut self) {
+        const REMARKS: [(&str, bool, &str); 2] = [
+            ("createrepo_c", false, "False has no effect: repositories are always written in the same way"),
+            ("createrepo_database", true, "True has no effect: sqlite databases are not written"),
+        ];
+        for (name, value, message) in REMARKS {
+            if let Some(given) = self.get(name)
+                && given.as_bool() == Some(value)
+            {
+                self.warnings.push(Warning::Note {
+                    at: given.at.clone(),
+                    option: name.to_owned(),
+                    message: message.to_owned(),
+                });
+            }
         }
     }
 

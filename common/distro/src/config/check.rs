@@ -11,6 +11,11 @@ use super::settings::Settings;
 use super::table::{OPTIONS, nearest, option};
 use super::value::{Kind, Value};
 
+/// Most characters of an unknown name that are shown.
+const MAX_NAME: usize = 100;
+/// Most unknown names that are compared with all known ones.
+const MAX_SUGGESTIONS: usize = 100;
+
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -144,7 +149,12 @@ fn known_options(
     for (name, value) in &document.options {
         let Some(spec) = option(name) else {
             if !document.defined.contains(name) && !document.globals.contains(name) {
-                warnings.push(Warning::Unknown { at: value.at.clone(), option: name.clone(), nearest: nearest(name) });
+                let suggest = warnings.len() < MAX_SUGGESTIONS;
+                warnings.push(Warning::Unknown {
+                    at: value.at.clone(),
+                    option: name.chars().take(MAX_NAME).collect(),
+                    nearest: if suggest { nearest(name) } else { None },
+                });
             }
             continue;
         };

@@ -1,6 +1,6 @@
 //! The `"text" % value` operator: Python's printf-style formatting of strings (Python 3.11, library reference "printf-style String Formatting").
 //!
-//! Known conversions: `s r d i u x X o f F %`, with mapping key, flags, width and precision.
+//! Known conversions: `s r c d i u x X o f F %`, with mapping key, flags, width and precision.
 
 use super::value::{Kind, Value, quoted};
 
@@ -12,6 +12,8 @@ type Result<T> = std::result::Result<T, String>;
 
 #[derive(Default)]
 struct Spec {
+    /// Whether nothing stands between `%` and the conversion.
+    plain: bool,
     key: Option<String>,
     left: bool,
     zero: bool,
@@ -67,6 +69,9 @@ pub(crate) fn python_format(format: &str, value: &Value) -> Result<String> {
         let (spec, conversion, after) = parse_spec(&rest[index + 1..])?;
         rest = after;
         if conversion == '%' {
+            if !spec.plain {
+                return Err("format conversion %% takes no width and no key".to_owned());
+            }
             out.push('%');
             continue;
         }
@@ -113,6 +118,7 @@ fn parse_spec(text: &str) -> Result<(Spec, char, &str)> {
         rest = after;
     }
     rest = rest.trim_start_matches(['h', 'l', 'L']);
+    spec.plain = rest.len() == text.len();
     let mut characters = rest.chars();
     match characters.next() {
         Some(conversion) => Ok((spec, conversion, characters.as_str())),
@@ -158,6 +164,17 @@ fn convert(spec: &Spec, conversion: char, argument: &Value) -> Result<String> {
                 text = text.chars().take(precision).collect();
             }
             Ok(pad(spec, "", &text, false))
+        }
+        'c' => {
+            let character = match &argument.kind {
+                Kind::Str(text) if text.chars().count() == 1 => text.clone(),
+                Kind::Int(code) => match u32::try_from(*code).ok().and_then(char::from_u32) {
+                    Some(character) => character.to_string(),
+                    None => return Err(format!("%c has no character {code}")),
+                },
+                _ => return Err(format!("%c needs one character, found {}", argument.describe())),
+            };
+            Ok(pad(spec, "", &character, false))
         }
         'd' | 'i' | 'u' => integer(spec, argument, conversion, |n| n.to_string()),
         'x' => integer(spec, argument, conversion, |n| format!("{n:x}")),

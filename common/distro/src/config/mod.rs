@@ -12,6 +12,7 @@ mod format;
 mod json;
 mod load;
 mod mapping;
+mod number;
 mod parse;
 mod pattern;
 mod rules;

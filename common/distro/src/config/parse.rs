@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::error::{ConfigError, SyntaxError};
 use super::format::python_format;
 use super::load::Loader;
+use super::number::number;
 use super::token::{Lexer, Token, TokenKind, is_keyword};
 use super::value::{Dict, Kind, Location, Value};
 
@@ -297,7 +298,7 @@ impl<'a> Parser<'a> {
         self.loader.charge_one(&at)?;
         let kind = match token.kind {
             TokenKind::Op('-') => self.negative()?,
-            TokenKind::Number(text) => number(&at, &text)?,
+            TokenKind::Number(text) => number(&text).or_else(|message| fail(&at, message))?,
             TokenKind::Str(text) => self.string(&at, text, level)?,
             TokenKind::Name(name) => self.name(&at, &name, level)?,
             other => {
@@ -314,7 +315,7 @@ impl<'a> Parser<'a> {
             let found = token.kind.describe();
             return fail(&token.at, format!("expected a number after '-', found {found}"));
         };
-        Ok(match number(&token.at, text)? {
+        Ok(match number(text).or_else(|message| fail(&token.at, message))? {
             Kind::Int(value) => Kind::Int(-value),
             Kind::Float(value) => Kind::Float(-value),
             other => other,
@@ -438,42 +439,4 @@ fn check_assignable(at: &Location, name: &str) -> Result<()> {
         return fail(at, forbidden_name(name));
     }
     Ok(())
-}
-
-/// A number is a float when it has a point, else a whole number in base 10 (kobo `_get_NUMBER`).
-fn number(at: &Location, text: &str) -> Result<Kind> {
-    let plain = match digits_without_underscores(text) {
-        Some(plain) => plain,
-        None => return fail(at, format!("{text} is not a number")),
-    };
-    if plain.contains('.') {
-        return match plain.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Kind::Float(value)),
-            Ok(_) => fail(at, format!("number {text} is too large")),
-            Err(_) => fail(at, format!("{text} is not a number; a text is written in quotes")),
-        };
-    }
-    if !plain.bytes().all(|b| b.is_ascii_digit()) {
-        let message = format!("{text} is not a whole number in base 10; a text is written in quotes");
-        return fail(at, message);
-    }
-    if plain.len() > 1 && plain.starts_with('0') && plain.bytes().any(|b| b != b'0') {
-        return fail(at, format!("number {text} must not start with 0"));
-    }
-    match plain.parse::<i64>() {
-        Ok(value) => Ok(Kind::Int(value)),
-        Err(_) => fail(at, format!("number {text} is too large")),
-    }
-}
-
-/// Python allows one underscore between digits.
-fn digits_without_underscores(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
-    for (index, &byte) in bytes.iter().enumerate() {
-        if byte == b'_' && !(index > 0 && digit(index - 1) && digit(index + 1)) {
-            return None;
-        }
-    }
-    Some(text.replace('_', ""))
 }

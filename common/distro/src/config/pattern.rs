@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Longest expression in bytes.
 const MAX_LENGTH: usize = 4096;
 /// Largest compiled expression in bytes.
-const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 256 << 10;
 
 /// Why an expression was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,11 @@ use super::error::OptionError;
 use super::pattern::Pattern;
 use super::value::{Kind, Value};
 
+/// Most errors that are collected; a file of garbage has millions.
+const MAX_ERRORS: usize = 200;
+/// Most variant expressions in one option: each costs a compilation.
+const MAX_PATTERNS: usize = 10_000;
+
 /// Longest list of names that an error message spells out.
 const MAX_LISTED: usize = 12;
 
@@ -159,6 +164,14 @@ impl Shape {
     }
 
     fn check_value(&self, option: &str, value: &Value, errors: &mut Vec<OptionError>) {
+        if errors.len() >= MAX_ERRORS {
+            return;
+        }
+        if self.pattern_count(value) > MAX_PATTERNS {
+            let message = format!("more than {MAX_PATTERNS} variant expressions");
+            errors.push(OptionError::new(&value.at, option, message));
+            return;
+        }
         let matches = match (self, &value.kind) {
             (Self::Any, _) | (Self::Str, Kind::Str(_)) | (Self::Bool, Kind::Bool(_)) => true,
             (Self::Int, Kind::Int(number)) => *number >= 0,
@@ -208,7 +221,19 @@ impl Shape {
         {
             message.push_str(&format!("; did you mean \"{name}\"?"));
         }
+        if matches!(self, Self::Str) && matches!(value.kind, Kind::Int(_) | Kind::Float(_)) {
+            message.push_str("; write it in quotes");
+        }
         OptionError::new(&value.at, option, message)
+    }
+
+    /// Returns how many variant expressions the value would have.
+    fn pattern_count(&self, value: &Value) -> usize {
+        match (self, &value.kind) {
+            (Self::VariantArch(_), Kind::List(items) | Kind::Tuple(items)) => items.len(),
+            (Self::Variant(_), Kind::Dict(dict)) => dict.entries.len(),
+            _ => 0,
+        }
     }
 
     fn accepts(&self, value: &Value) -> bool {

@@ -52,7 +52,7 @@ const SCM_FIELDS: &[Field] = &[
 ];
 const EXTRA_FILE_FIELDS: &[Field] = &[
     field("scm", Enum(&["file", "git", "cvs", "rpm", "koji", "container-image"]), true),
-    field("repo", Nullable(&Str), true),
+    field("repo", Nullable(&Str), false),
     field("branch", Nullable(&Str), false),
     field("file", STRINGS, false),
     field("dir", STRINGS, false),

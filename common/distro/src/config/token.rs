@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::error::SyntaxError;
 use super::value::Location;
 
-/// Longest name, number or string, in bytes.
-const MAX_TOKEN: usize = 1 << 20;
+/// Longest string in bytes.
+const MAX_STRING: usize = 1 << 20;
+/// Longest name or number in bytes.
+const MAX_WORD: usize = 256;
 
 /// What a token is.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,16 +172,11 @@ impl<'a> Lexer<'a> {
         while let Some(character) = self.peek().filter(|&c| wanted(c)) {
             self.bump();
             text.push(character);
-            self.check_length(at, text.len())?;
+            if text.len() > MAX_WORD {
+                return self.error(at.clone(), "name or number is longer than 256 bytes");
+            }
         }
         Ok(text)
-    }
-
-    fn check_length(&self, at: &Location, length: usize) -> Result<(), SyntaxError> {
-        if length > MAX_TOKEN {
-            return self.error(at.clone(), "name, number or string is longer than 1 MiB");
-        }
-        Ok(())
     }
 
     fn string(&mut self, at: &Location, quote: char) -> Result<TokenKind, SyntaxError> {
@@ -201,7 +198,9 @@ impl<'a> Lexer<'a> {
             if character == '\\' {
                 text.extend(self.bump());
             }
-            self.check_length(at, text.len())?;
+            if text.len() > MAX_STRING {
+                return self.error(at.clone(), "string is longer than 1 MiB");
+            }
         }
     }
 }

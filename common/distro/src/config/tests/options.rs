@@ -61,10 +61,10 @@ createiso_max_size = 5
 "#;
     insta::assert_snapshot!(errors(text).join("\n"), @r#"
     c.conf:9: release_internal: expected True or False, found the string "yes"
-    c.conf:10: release_version: expected a string, found the number 35
+    c.conf:10: release_version: expected a string, found the number 35; write it in quotes
     c.conf:11: release_type: expected one of "fast", "ga", "updates", "updates-testing", "eus", "aus", "els", "tus", "e4s", found the string "beta"
     c.conf:12: tree_arches: expected a list, each item a string, found the string "x86_64"
-    c.conf:13: tree_variants: expected a string, found the number 1
+    c.conf:13: tree_variants: expected a string, found the number 1; write it in quotes
     c.conf:14: hashed_directories: expected True or False, found the number 1
     c.conf:15: createrepo_num_threads: expected a whole number, found the number -1
     c.conf:16: createrepo_num_workers: expected a number from 1 on
@@ -80,7 +80,7 @@ createiso_max_size = 5
     c.conf:25: gather_method: expected one of "deps", "nodeps", found the string "dnf"
     c.conf:26: repoclosure_strictness: expected {arch or "*": value} after the variant expression, found the string "lenient"
     c.conf:27: media_checksums: expected one of "md5", "sha1", "sha256", "sha512", found the string "crc32"
-    c.conf:28: extra_files: missing key "repo"
+    c.conf:28: extra_files: expected one of the keys "file" and "dir"
     c.conf:29: createiso_max_size: expected a list of pairs (variant expression, {arch or "*": value}), found the number 5
     "#);
 }
@@ -175,6 +175,25 @@ something_else_entirely = 1
     c.conf:17: gather_metod: unknown option, ignored; did you mean gather_method?
     c.conf:18: something_else_entirely: unknown option, ignored
     "#);
+}
+
+#[test]
+fn values_that_change_nothing() {
+    let report = Files::minimal("createrepo_c = False\ncreaterepo_database = True\n").check("c.conf");
+    insta::assert_snapshot!(report.warnings.join("\n"), @r#"
+    c.conf:9: createrepo_c: False has no effect: repositories are always written in the same way
+    c.conf:10: createrepo_database: True has no effect: sqlite databases are not written
+    "#);
+}
+
+#[test]
+fn garbage_is_not_repeated_without_end() {
+    let text = format!("additional_packages = [{}]", "1, ".repeat(100_000));
+    assert!(errors(&text).len() <= 201);
+    let patterns = format!("additional_packages = [{}]", "('a', {}), ".repeat(20_000));
+    assert_eq!(errors(&patterns), ["c.conf:9: additional_packages: more than 10000 variant expressions"]);
+    let unknown: String = (0..50_000).map(|i| format!("name_{i} = 1\n")).collect();
+    assert_eq!(Files::minimal(&unknown).check("c.conf").warnings.len(), 50_000);
 }
 
 #[test]

@@ -187,7 +187,9 @@ fn json_configurations() {
     "#);
     let types = files.check("type.json").errors;
     assert!(
-        types.contains(&"type.json:2: release_name: expected a string, found the number 5".to_owned()),
+        types.contains(
+            &"type.json:2: release_name: expected a string, found the number 5; write it in quotes".to_owned()
+        ),
         "{types:?}"
     );
 }
@@ -228,7 +230,7 @@ fn patterns_are_pythons() {
     regular expression "[a": unclosed character class
     regular expression "\\": ends with a backslash
     regular expression "(?#x)a": comments (?#…) are not supported
-    regular expression "(?:a{1000}){1000}": Compiled regex exceeds size limit of 1048576 bytes.
+    regular expression "(?:a{1000}){1000}": Compiled regex exceeds size limit of 262144 bytes.
     "#);
     assert!(Pattern::new(&"(".repeat(4000)).is_err());
 }
