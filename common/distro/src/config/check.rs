@@ -30,7 +30,7 @@ pub struct Loaded {
 }
 
 /// Result of a check, each entry one line for the user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Report {
     /// Why the configuration cannot be used; empty when it can.
     pub errors: Vec<String>,

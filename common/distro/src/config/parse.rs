@@ -210,20 +210,19 @@ impl<'a> Parser<'a> {
             self.scope.append(&mut imported.scope);
             return Ok(());
         }
+        let mut taken = BTreeSet::new();
         for (at, name) in names {
-            let Some(name) = name else { continue };
-            let Some((key, variable)) = imported.scope.remove_entry(&name) else {
-                // Naming a variable twice is harmless.
-                if self.scope.contains_key(&name) {
-                    continue;
-                }
+            // Naming a variable twice is harmless.
+            let Some(name) = name.filter(|name| !taken.contains(name)) else { continue };
+            let Some(variable) = imported.scope.remove(&name) else {
                 return Err(SyntaxError {
                     message: format!("cannot import {name}: {file}.conf does not define it"),
                     at,
                 }
                 .into());
             };
-            self.scope.insert(key, variable);
+            self.scope.insert(name.clone(), variable);
+            taken.insert(name);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::createrepo::CreaterepoExtra;
+use super::createrepo::{Compression, CreaterepoExtra};
 use super::mapping::{ArchMap, VariantArchMap, VariantMap};
 
 macro_rules! string_enum {
@@ -371,6 +371,16 @@ impl Settings {
             .filter(|(user, _)| user == variant)
             .map(|(_, lookaside)| lookaside.as_str())
             .collect()
+    }
+}
+
+impl Createrepo {
+    /// Returns the compression of primary, filelists and other that the configuration asks for; `None` leaves it to the writer.
+    pub fn compression(&self) -> Option<Compression> {
+        let asked = self.extra.general_compress_type;
+        let compatible = self.extra.compatibility.then_some(Compression::Gz);
+        let xz = self.use_xz.then_some(Compression::Xz);
+        asked.or(compatible).or(xz)
     }
 }
 

@@ -195,7 +195,7 @@ fn globals_reach_imported_files() {
 fn wrong_imports() {
     let files = Files::new(&[
         ("missing.conf", "\n  from nowhere import *"),
-        ("name.conf", "from common import a, z"),
+        ("name.conf", "z = 1\nfrom common import a, z"),
         ("hidden.conf", "from common import _a"),
         ("self.conf", "from self import *"),
         ("circle.conf", "from circle2 import *"),
@@ -212,7 +212,7 @@ fn wrong_imports() {
     let errors = each.map(|name| files.check(&format!("{name}.conf")).errors.join("\n"));
     insta::assert_snapshot!(errors.join("\n"), @r#"
     cannot read configuration nowhere.conf, imported by missing.conf:2: No such file or directory (os error 2)
-    name.conf:1:23: cannot import z: common.conf does not define it
+    name.conf:2:23: cannot import z: common.conf does not define it
     hidden.conf:1:20: name _a is not allowed: names must not start with '_'
     self.conf:1:1: self.conf imports itself
     circle2.conf:1:1: ./circle.conf imports itself

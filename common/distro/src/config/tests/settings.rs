@@ -129,6 +129,21 @@ fn createrepo_arguments() {
 }
 
 #[test]
+fn the_most_explicit_compression_counts() {
+    let compression = |text: &str| settings(text).createrepo.compression();
+    assert_eq!(compression(""), None);
+    assert_eq!(compression("createrepo_use_xz = True"), Some(Compression::Xz));
+    assert_eq!(
+        compression("createrepo_use_xz = True\ncreaterepo_extra_args = ['--compatibility']"),
+        Some(Compression::Gz)
+    );
+    assert_eq!(
+        compression("createrepo_extra_args = ['--compatibility', '--general-compress-type=zstd']"),
+        Some(Compression::Zstd)
+    );
+}
+
+#[test]
 fn sigkeys_are_lower_case_and_empty_means_unsigned() {
     assert_eq!(settings("sigkeys = ['A15B', '', None]").pkgset.sigkeys, [Some("a15b".into()), None, None]);
 }
