@@ -14,18 +14,20 @@ pub mod compression;
 mod escape;
 pub mod fragment;
 pub mod location;
-
+mod parse;
+pub mod reader;
 pub mod record;
 pub mod records;
 mod records_reader;
 pub mod repomd;
 mod requires;
 pub mod writer;
+mod xml;
 
 pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
 pub use compression::Compression;
 pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};
-
+pub use reader::{Fetch, Packages, ReadOptions, RepoPackage, Repository, RepositoryError};
 pub use record::{FileIdentity, Record};
 pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};
 pub use records_reader::{FragmentSource, RecordsReader};
