@@ -118,7 +118,8 @@ async fn stand(
         let _ = store.revoke(lease.id).await;
         return Ok(None);
     };
-    let status = Status { deadline: sent.saturating_add(trusted(lease.ttl)), lost: false };
+    let (deadline, renew_at) = (sent.saturating_add(trusted(lease.ttl)), sent.saturating_add(lease.ttl / 4));
+    let status = Status { deadline, renew_at, lost: false };
     Ok(Some(Leadership {
         store: Arc::clone(store),
         clock: Arc::clone(clock),
@@ -147,6 +148,8 @@ fn trusted(ttl: Duration) -> Duration {
 #[derive(Debug, Clone, Copy)]
 struct Status {
     deadline: Duration,
+    /// When to send the next keep-alive: kept here so that a `keep` that is dropped and called again goes on.
+    renew_at: Duration,
     lost: bool,
 }
 
@@ -197,7 +200,7 @@ impl Leadership {
     pub async fn lost(&self) {
         let mut status = self.status.subscribe();
         loop {
-            let Status { deadline, lost } = *status.borrow_and_update();
+            let Status { deadline, lost, .. } = *status.borrow_and_update();
             if lost || self.clock.now() >= deadline {
                 return;
             }
@@ -211,13 +214,12 @@ impl Leadership {
 
     /// Keeps the lease alive until the leadership is lost; the owner runs this beside its work.
     ///
-    /// A keep-alive is sent every quarter of the TTL, after an error again at a tenth.
+    /// A keep-alive is sent every quarter of the TTL, after an error again at a tenth. Cancellation safe.
     pub async fn keep(&self) {
-        let mut wait = self.ttl / 4;
         while self.is_valid() {
-            let sent = self.clock.now().saturating_add(wait);
+            let renew_at = self.status.borrow().renew_at;
             tokio::select! {
-                () = self.clock.sleep_until(sent) => {}
+                () = self.clock.sleep_until(renew_at) => {}
                 () = self.lost() => break,
             }
             let sent = self.clock.now();
@@ -225,17 +227,17 @@ impl Leadership {
                 answer = self.store.keep_alive(self.lease) => answer,
                 () = self.lost() => break,
             };
-            wait = match answer {
-                Ok(ttl) => {
-                    self.status.send_modify(|status| status.deadline = sent.saturating_add(trusted(ttl)));
-                    ttl / 4
-                }
+            match answer {
+                Ok(ttl) => self.status.send_modify(|status| {
+                    status.deadline = sent.saturating_add(trusted(ttl));
+                    status.renew_at = sent.saturating_add(ttl / 4);
+                }),
                 Err(error) if error.kind() == ErrorKind::LeaseLost => break,
                 Err(error) => {
                     tracing::warn!(error = %error, "failed to renew the leadership");
-                    self.ttl / 10
+                    self.status.send_modify(|status| status.renew_at = sent.saturating_add(self.ttl / 10));
                 }
-            };
+            }
         }
         self.status.send_modify(|status| status.lost = true);
         tracing::warn!(epoch = %self.epoch(), "the leadership is lost");
