@@ -242,3 +242,6 @@ pub struct RepositoryPlace<'a> {
     /// Directory that holds `repodata/`.
     pub path: String,
 }
+
+#[cfg(test)]
+mod tests;

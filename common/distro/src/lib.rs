@@ -11,4 +11,6 @@ pub mod tree_info;
 pub mod variants;
 
 mod glob;
+#[cfg(test)]
+mod testing;
 mod xml;

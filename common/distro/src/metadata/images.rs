@@ -11,7 +11,7 @@ use crate::variants::VariantUid;
 const FILE: &str = "images.json";
 
 /// Image types of productmd 1.x `IMAGE_TYPE_FORMAT_MAPPING`.
-const TYPES: &[&str] = &[
+pub(super) const TYPES: &[&str] = &[
     "appx",
     "boot",
     "bootable-container",
@@ -51,7 +51,7 @@ const TYPES: &[&str] = &[
 ];
 
 /// Image formats of the same table.
-const FORMATS: &[&str] = &[
+pub(super) const FORMATS: &[&str] = &[
     "appx",
     "erofs",
     "erofs.gz",
