@@ -1,5 +1,6 @@
 //! The actions that end a process, seen from outside: the test runs itself again as a child.
 #![cfg(feature = "enabled")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of functions that clippy knows as tests")]
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};

@@ -1,4 +1,5 @@
 //! What every store must do: the same checks for each implementation.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of functions that clippy knows as tests")]
 
 use std::sync::Arc;
 use std::time::Duration;
