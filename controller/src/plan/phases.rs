@@ -1,0 +1,59 @@
+//! Pungi's phase names for `--just-phase` and `--skip-phase`.
+
+use super::PlanError;
+
+/// Every phase name of Pungi (4.3.2 and later), of which some have no job here yet.
+pub const PHASES: [&str; 24] = [
+    "init",
+    "pkgset",
+    "gather",
+    "createrepo",
+    "extra_files",
+    "repoclosure",
+    "image_checksum",
+    "test",
+    "buildinstall",
+    "createiso",
+    "extra_isos",
+    "live_images",
+    "live_media",
+    "image_build",
+    "osbuild",
+    "kiwibuild",
+    "imagebuilder",
+    "ostree",
+    "ostree_container",
+    "ostree_installer",
+    "osbs",
+    "image_container",
+    "product_img",
+    "weaver",
+];
+
+/// Returns the job patterns that these phases stand for. Phases without jobs of their own (`init`, `createiso` …)
+/// stand for none.
+///
+/// # Errors
+/// [`PlanError::Phase`] for an unknown name.
+pub fn phase_patterns<S: AsRef<str>>(names: &[S]) -> Result<Vec<String>, PlanError> {
+    let mut patterns = Vec::new();
+    for name in names {
+        let name = name.as_ref();
+        if !PHASES.contains(&name) {
+            return Err(PlanError::Phase { name: name.to_owned() });
+        }
+        let kinds: &[&str] = match name {
+            "pkgset" => &["pkgset"],
+            "gather" => &["solve", "trim", "link"],
+            "createrepo" => &["createrepo", "createrepo-debug"],
+            "extra_files" => &["extra-files"],
+            "repoclosure" => &["repoclosure"],
+            "image_checksum" => &["checksum"],
+            _ => &[],
+        };
+        patterns.extend(kinds.iter().map(|&kind| kind.to_owned()));
+    }
+    patterns.sort();
+    patterns.dedup();
+    Ok(patterns)
+}
