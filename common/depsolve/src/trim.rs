@@ -164,3 +164,6 @@ fn trim_one<T: Clone + PartialEq>(
     }
     variants[at].packages = own;
 }
+
+#[cfg(test)]
+mod tests;
