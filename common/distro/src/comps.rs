@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use filter::FilterOptions;
-pub use lookup::{Chain, UndefinedGroup};
+pub use lookup::{Chain, GroupPackage, UndefinedGroup};
 pub use parse::Error;
 
 /// A text with its translations.
@@ -191,7 +191,7 @@ impl Comps {
 
 impl Group {
     /// Iterates over name, kind and `requires` of the packages.
-    pub fn requirements(&self) -> impl Iterator<Item = (&str, PackageKind, Option<&str>)> {
+    pub fn requirements(&self) -> impl Iterator<Item = GroupPackage<'_>> {
         self.packages.iter().map(|package| (package.name.as_str(), package.kind, package.requires.as_deref()))
     }
 }

@@ -1,5 +1,5 @@
 //! Files at the root of an install tree: `.treeinfo` (productmd 1.x `treeinfo.py`), `.discinfo` and `media.repo`
-//! (pungi 4.3.2 `phases/createiso.py`, `media_split.py`, `phases/gather` helpers).
+//! (pungi 4.3.2 `metadata.py`).
 //!
 //! Time is an argument: `SOURCE_DATE_EPOCH`, or the start of the compose.
 
@@ -382,7 +382,7 @@ fn tree_variant(variants: &Variants, variant: &Variant, shown: &Variant, arch: &
     }
 }
 
-/// Returns the description of a tree or disc, without a configured one (pungi 4.3.2 `phases/gather/` discinfo).
+/// Returns the description of a tree or disc, without a configured one (pungi 4.3.2 `metadata.py`).
 pub fn description(release: &Release, variant: &Variant) -> String {
     match (&variant.release, &release.base_product) {
         (Some(layered), _) => {

@@ -45,7 +45,7 @@ impl VariantUid {
 
 /// A text that cannot be a variant id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a variant id; use ASCII letters, digits and inner dashes")]
+#[error("'{}' is not a variant id; use ASCII letters, digits and inner dashes", text.escape_debug())]
 pub struct InvalidUid {
     /// The refused text.
     pub text: String,
@@ -256,11 +256,49 @@ pub struct Filter {
 
 /// All variants of a compose, in order: type rank (variant; addon and layered product; optional), then uid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Frozen")]
 pub struct Variants {
     variants: Vec<Variant>,
     /// What a reader of the file should know but need not stop for; not part of the spec.
     #[serde(skip)]
     pub warnings: Vec<String>,
+}
+
+/// Variants as stored: checked again when read, since their names become paths.
+#[derive(Deserialize)]
+struct Frozen {
+    variants: Vec<Variant>,
+}
+
+impl TryFrom<Frozen> for Variants {
+    type Error = InvalidUid;
+    fn try_from(frozen: Frozen) -> Result<Self, InvalidUid> {
+        let invalid = |text: &str| Err(InvalidUid { text: text.to_owned() });
+        let mut uids = std::collections::BTreeSet::new();
+        for variant in &frozen.variants {
+            let expected = match &variant.parent {
+                None => VariantUid::new(variant.id.as_str())?,
+                Some(parent) => VariantUid::new(format!("{parent}-{}", variant.id))?,
+            };
+            if variant.uid != expected || !uids.insert(&variant.uid) {
+                return invalid(&variant.uid);
+            }
+            if variant.arches.is_empty() || !variant.arches.iter().all(|arch| is_tree_arch(arch)) {
+                return invalid(&variant.uid);
+            }
+        }
+        let known = |variant: &Variant| variant.parent.as_ref().is_none_or(|parent| uids.contains(parent));
+        if let Some(orphan) = frozen.variants.iter().find(|variant| !known(variant)) {
+            return invalid(&orphan.uid);
+        }
+        Ok(Self { variants: frozen.variants, warnings: Vec::new() })
+    }
+}
+
+/// Tells whether `arch` can be a tree architecture: a plain word that does not mean sources or no architecture.
+fn is_tree_arch(arch: &str) -> bool {
+    let plain = arch.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    plain && !arch.is_empty() && arch.len() <= 32 && !matches!(arch, "src" | "nosrc" | "noarch" | "source")
 }
 
 impl Variants {

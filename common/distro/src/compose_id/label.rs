@@ -55,12 +55,13 @@ impl Milestone {
 }
 
 /// Milestone with major and minor number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label {
     milestone: Milestone,
-    major: u32,
-    minor: u32,
+    /// Digits as written: `01` is not `1`.
+    major: String,
+    minor: String,
 }
 
 impl Label {
@@ -99,16 +100,15 @@ impl FromStr for Label {
                 minor: number(minor)?,
             })
         };
-        let hint = "use MILESTONE-X.Y without leading zeros; milestones are EA, DevelPhaseExit, InternalAlpha, Alpha, \
+        let hint = "use MILESTONE-X.Y; milestones are EA, DevelPhaseExit, InternalAlpha, Alpha, \
                     InternalSnapshot, Beta, Snapshot, RC, Update and SecurityFix";
         read().ok_or_else(|| Error::new("label", text, hint))
     }
 }
 
-/// Digits only, and no leading zero: the label must print as it was written.
-fn number(text: &str) -> Option<u32> {
-    let number: u32 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
+fn number(text: &str) -> Option<String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && !text.is_empty() && text.len() <= 16).then(|| text.to_owned())
 }
 
 impl TryFrom<String> for Label {

@@ -54,8 +54,9 @@ fn labels_are_milestones_with_numbers() {
     let label: Label = "RC-1.0".parse().unwrap();
     assert!(label.is_supported());
     assert_eq!((label.to_string(), label.major_version()), ("RC-1.0".to_owned(), "RC-1".to_owned()));
+    assert_eq!("Beta-01.00".parse::<Label>().unwrap().to_string(), "Beta-01.00");
     assert!(!"Beta-2.10".parse::<Label>().unwrap().is_supported());
-    for bad in ["RC", "RC-1", "RC-1.", "rc-1.0", "RC-1.0.1", "RC-+1.0", "RC-01.0", "GA-1.0", " RC-1.0", "RC-1.0\n"] {
+    for bad in ["RC", "RC-1", "RC-1.", "rc-1.0", "RC-1.0.1", "RC-+1.0", "GA-1.0", " RC-1.0", "RC-1.0\n"] {
         let error = bad.parse::<Label>().unwrap_err().to_string();
         assert!(error.contains("milestones are EA"), "{error}");
     }

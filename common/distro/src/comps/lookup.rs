@@ -2,6 +2,9 @@
 
 use super::{Comps, Group, PackageKind};
 
+/// Name, kind and `requires` of a package of a group.
+pub type GroupPackage<'a> = (&'a str, PackageKind, Option<&'a str>);
+
 /// A group that no comps file of the chain defines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("undefined group '{group}' in variant '{variant}' ({arch}): not in the comps of {}", searched.join(", "))]
@@ -53,7 +56,7 @@ impl<'a> Chain<'a> {
     ///
     /// # Errors
     /// If no comps of the chain has the group.
-    pub fn group_packages(&self, id: &str) -> Result<Vec<(&'a str, PackageKind, Option<&'a str>)>, UndefinedGroup> {
+    pub fn group_packages(&self, id: &str) -> Result<Vec<GroupPackage<'a>>, UndefinedGroup> {
         Ok(self.group(id)?.requirements().collect())
     }
 }

@@ -69,7 +69,7 @@ fn failure(body: &str) -> String {
     Comps::parse(&format!("<comps>\n{body}</comps>"), "comps.xml").unwrap_err().to_string()
 }
 
-fn ids<'a>(comps: &'a Comps) -> Vec<&'a str> {
+fn ids(comps: &Comps) -> Vec<&str> {
     comps.groups.iter().map(|group| group.id.as_str()).collect()
 }
 
@@ -247,6 +247,7 @@ const REAL: [&str; 7] = [
     "redsleeve-el7-comps.xml",
 ];
 
+/// The one difference that is meant: blanks around descriptions go, libcomps keeps them.
 #[test]
 fn real_comps_keep_their_meaning_for_libcomps() {
     let script = r#"
@@ -259,12 +260,12 @@ def view(path):
     errors = [e for e in comps.get_last_errors() if "content missing" not in e and "required" not in e and "Unknown" not in e and "packagelist is empty" not in e]
     groups, environments = {}, {}
     for g in comps.groups:
-        entry = groups.setdefault(g.id, [g.name, g.desc or "", g.default, g.uservisible, g.lang_only, set()])
+        entry = groups.setdefault(g.id, [g.name, (g.desc or "").strip(), g.default, g.uservisible, g.lang_only, set()])
         entry[5] |= {(p.name, p.type, p.requires) for p in g.packages}
     for e in comps.environments:
         environments[e.id] = (e.name, e.display_order, {g.name for g in e.group_ids}, {(g.name, g.default) for g in e.option_ids})
     categories = [(c.id, c.name, {g.name for g in c.group_ids}) for c in comps.categories]
-    return errors, groups, environments, categories, dict(comps.langpacks)
+    return errors, groups, environments, categories, {k: comps.langpacks[k] for k in comps.langpacks.keys()}
 old, new = view("old.xml"), view("new.xml")
 assert not new[0], new[0]
 for index, (left, right) in enumerate(zip(old[1:], new[1:])):
@@ -276,6 +277,8 @@ print(len(new[1]))
 "#;
     for name in REAL {
         let Some(text) = real(name) else { continue };
+        // One of the files has a blank after a package name, which we refuse, as Pungi does.
+        let text = text.replace(" </packagereq>", "</packagereq>");
         let comps = parse(&text);
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("old.xml"), &text).unwrap();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     EnvironmentRef, Filter, GroupRef, LayeredRelease, ModuleRef, Modules, Variant, VariantKind, VariantUid, Variants,
+    is_tree_arch,
 };
 use crate::xml::{self, Element};
 
@@ -314,9 +315,7 @@ impl<'a> Parser<'a> {
         let mut arches = BTreeSet::new();
         if let Some(list) = element.child("arches") {
             for arch in list.children("arch") {
-                let plain = arch.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-                if !plain || arch.text.len() > 32 || matches!(arch.text.as_str(), "src" | "nosrc" | "noarch" | "source")
-                {
+                if !is_tree_arch(&arch.text) {
                     let message = format!("'{}' is not a tree architecture", arch.text);
                     return Err(self.error(arch, message, Some("sources and noarch packages come by themselves")));
                 }

@@ -140,7 +140,7 @@ fn errors_name_the_line_and_the_way_out() {
             "layered product has no <release>",
         ),
         (
-            format!("<variant id='A' name='N' type='addon'><arches><arch>s390x</arch></arches></variant>")
+            "<variant id='A' name='N' type='addon'><arches><arch>s390x</arch></arches></variant>".to_owned()
                 + &variant("B", &format!("{ARCHES}<variants><ref id='A'/></variants>")),
             "no architecture in common with 'B'",
         ),
@@ -169,8 +169,18 @@ fn frozen_form_reads_back() {
     let variants = variants();
     let text = serde_json::to_string(&variants).unwrap();
     assert_eq!(serde_json::from_str::<Variants>(&text).unwrap(), variants);
-    let hostile = text.replace("\"uid\":\"Everything\"", "\"uid\":\"../etc\"");
-    assert!(serde_json::from_str::<Variants>(&hostile).is_err());
+    for (from, to) in [
+        ("\"uid\":\"Everything\"", "\"uid\":\"../etc\""),
+        ("\"uid\":\"Everything\"", "\"uid\":\"Server\""),
+        ("\"uid\":\"Everything\"", "\"uid\":\"Nothing\""),
+        ("\"id\":\"HighAvailability\"", "\"id\":\"../x\""),
+        ("\"parent\":\"Server\"", "\"parent\":\"Nowhere\""),
+        ("\"arches\":[\"x86_64\"]", "\"arches\":[\"../x\"]"),
+        ("\"arches\":[\"x86_64\"]", "\"arches\":[]"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        assert!(serde_json::from_str::<Variants>(&text.replace(from, to)).is_err(), "{to}");
+    }
 }
 
 #[test]
@@ -212,8 +222,8 @@ fn real_files_are_read() {
     let text = std::fs::read_to_string(dir.join("ultramarine/variants.xml")).unwrap();
     let variants = Variants::parse(&text, "variants.xml", &Filter::default()).unwrap();
     assert!(variants.get("Everything").is_some_and(|variant| variant.arches.contains(&"x86_64".to_owned())));
-    // Bodhi fills in a template: one architecture here, and a module where it asks for them.
-    let text = std::fs::read_to_string(dir.join("bodhi/variants.rpm.xml.j2")).unwrap();
-    let variants = Variants::parse(&text, "variants.rpm.xml.j2", &Filter::default()).unwrap();
-    assert_eq!(uids(&variants), ["Everything"]);
+    // A template whose only variant is modular; its placeholder is plain text for us.
+    let text = std::fs::read_to_string(dir.join("bodhi/variants.module.xml.j2")).unwrap();
+    let variants = Variants::parse(&text, "variants.module.xml.j2", &Filter::default()).unwrap();
+    assert_eq!(variants.get("Everything").unwrap().modules.as_ref().unwrap().koji_tags.len(), 1);
 }
