@@ -21,6 +21,8 @@ pub mod records;
 mod records_reader;
 pub mod repomd;
 mod requires;
+#[cfg(test)]
+mod round_trip;
 pub mod writer;
 mod xml;
 

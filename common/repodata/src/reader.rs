@@ -27,7 +27,7 @@ const MAX_FILE: u64 = 4 << 30;
 /// Largest decompressed metadata file, in bytes, where `repomd.xml` says no size or a larger one.
 const MAX_OPEN: u64 = 16 << 30;
 /// Most files and changelog entries kept of packages that `primary` has not come to yet.
-const MAX_WAITING: usize = 50_000_000;
+const MAX_WAITING: usize = 20_000_000;
 
 /// Gives a reader for a path relative to the repository, such as `repodata/repomd.xml`.
 pub type Fetch = Box<dyn Fn(&str) -> io::Result<Box<dyn Read + Send>> + Send + Sync>;
@@ -204,16 +204,16 @@ impl Repository {
     fn open(&self, record: &RepomdRecord, limit: u64) -> Result<Stream, RepositoryError> {
         let file = &record.location_href;
         let input = (self.fetch)(file).map_err(|source| RepositoryError::Open { file: file.clone(), source })?;
-        Stream::new(input, record, limit).map_err(|source| self.read_error(record, source))
+        Stream::new(input, record, limit).map_err(|source| self.explain(record, self.read_error(record, source)))
     }
 
     fn read_error(&self, record: &RepomdRecord, source: io::Error) -> RepositoryError {
         RepositoryError::Read { file: record.location_href.clone(), source }
     }
 
-    /// A file that cannot be parsed is fetched again: if its checksum is wrong, that is the better thing to say.
+    /// A file that cannot be used is fetched again: if its checksum is wrong, that is the better thing to say.
     fn explain(&self, record: &RepomdRecord, error: RepositoryError) -> RepositoryError {
-        if !matches!(error, RepositoryError::Read { .. } | RepositoryError::Invalid { .. }) {
+        if matches!(error, RepositoryError::Open { .. } | RepositoryError::Mismatch { .. }) {
             return error;
         }
         let Ok(input) = (self.fetch)(&record.location_href) else { return error };
@@ -399,7 +399,8 @@ where
         loop {
             let Some(item) = self.list.next()? else {
                 let href = package.location_href.clone();
-                return Err(RepositoryError::MissingPackage { file: file(), id: id.to_owned(), href });
+                let error = RepositoryError::MissingPackage { file: file(), id: id.to_owned(), href };
+                return Err(self.list.repository.explain(self.list.record, error));
             };
             if item.id() == id {
                 return Ok(item);
@@ -427,12 +428,14 @@ impl Packages<'_> {
         let Some(mut package) = primary.next()? else {
             return self.finish().map(|()| None);
         };
+        // A package that is missed elsewhere may stand wrongly in a damaged primary.
+        let explain = |error| primary.repository.explain(primary.record, error);
         if let Some(filelists) = &mut self.filelists {
-            let (_, files): (String, Vec<FileEntry>) = filelists.take(&package)?;
+            let (_, files): (String, Vec<FileEntry>) = filelists.take(&package).map_err(explain)?;
             package.package.files = files;
         }
         if let Some(other) = &mut self.other {
-            let (_, changelogs): (String, Vec<Changelog>) = other.take(&package)?;
+            let (_, changelogs): (String, Vec<Changelog>) = other.take(&package).map_err(explain)?;
             package.package.changelogs = changelogs;
         }
         Ok(Some(package))

@@ -31,7 +31,7 @@ pub trait FragmentSource: Sync {
 }
 
 /// Fragments in memory, numbered by their place.
-impl FragmentSource for [Fragments] {
+impl FragmentSource for Vec<Fragments> {
     fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
         let no_record = || RecordsError::NoRecord { path: PathBuf::from("(memory)"), id, len: self.len() as u32 };
         self.get(id.0 as usize).ok_or_else(no_record)?.get(file).render(fill, out);
@@ -116,7 +116,7 @@ impl RecordsReader {
     /// # Errors
     /// When there is no such record or its blocks are damaged.
     pub fn fragments(&self, id: RecordId) -> Result<Fragments, RecordsError> {
-        let fragment = |file: MetadataFile| self.with_part(id, stream_of(file), |bytes| Fragment::decode(bytes));
+        let fragment = |file: MetadataFile| self.with_part(id, stream_of(file), Fragment::decode);
         Ok(Fragments {
             primary: fragment(MetadataFile::Primary)?,
             filelists: fragment(MetadataFile::Filelists)?,
@@ -345,6 +345,23 @@ mod tests {
     fn empty_file_of_records() {
         let directory = tempfile::tempdir().unwrap();
         assert!(RecordsReader::open(sealed(directory.path(), 0)).unwrap().is_empty());
+    }
+
+    /// Each released version of the format must still load. `TUTTI_WRITE_SAMPLES=1` writes the sample of a new one.
+    #[test]
+    fn samples_of_all_versions_load() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/records-v1");
+        if std::env::var_os("TUTTI_WRITE_SAMPLES").is_some() {
+            let directory = tempfile::tempdir().unwrap();
+            fs::copy(sealed(directory.path(), 3), &sample).unwrap();
+        }
+        let reader = RecordsReader::open(sample).unwrap();
+        assert_eq!(reader.len(), 3);
+        for id in reader.ids() {
+            assert_eq!(reader.facts(id).unwrap(), (identity(id.0), package(id.0)));
+            let expected = Fragments::make(&package(id.0), &Default::default()).unwrap();
+            assert_eq!(reader.fragments(id).unwrap(), expected);
+        }
     }
 
     /// Every byte of the file is covered: each flip and each cut is an error at opening or at reading.

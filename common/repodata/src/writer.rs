@@ -9,6 +9,8 @@
 //! Each metadata file is one compressed stream at present. A later version cuts it into frames: the place for that is
 //! `Output`, which sees the text in whole packages.
 
+mod output;
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,8 +20,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{self, AtomicUsize};
 use std::time::{Duration, SystemTime};
 
-use crate::checksum::{Checksum, ChecksumType, Hasher};
-use crate::compression::{Compression, Encoder, GZIP_LEVEL};
+use self::output::Output;
+use crate::checksum::{Checksum, ChecksumType};
+use crate::compression::{Compression, GZIP_LEVEL};
 use crate::escape::is_forbidden;
 use crate::fragment::{Fill, MetadataFile};
 use crate::location::{self, LocationError};
@@ -290,14 +293,12 @@ fn check_entries(entries: &[Entry]) -> Result<Vec<&Entry>, WriterError> {
 }
 
 fn entry_order(a: &Entry, b: &Entry) -> Ordering {
-    let parts = |entry: &Entry| -> (usize, usize) {
-        let start = entry.location_href.rfind('/').map_or(0, |slash| slash + 1);
-        (start, entry.location_href.len())
-    };
-    let ((start_a, _), (start_b, _)) = (parts(a), parts(b));
-    a.location_href[start_a..]
-        .cmp(&b.location_href[start_b..])
-        .then_with(|| a.location_href[..start_a].cmp(&b.location_href[..start_b]))
+    let split =
+        |entry: &Entry| -> (usize, usize) { entry.location_href.rfind('/').map_or((0, 0), |slash| (slash, slash + 1)) };
+    let ((directory_a, name_a), (directory_b, name_b)) = (split(a), split(b));
+    a.location_href[name_a..]
+        .cmp(&b.location_href[name_b..])
+        .then_with(|| a.location_href[..directory_a].cmp(&b.location_href[..directory_b]))
         .then_with(|| a.location_base.cmp(&b.location_base))
 }
 
@@ -472,8 +473,8 @@ fn write_packages(
             chunk.clear();
         }
     }
-    // createrepo_c ends with the root's end tag and a newline.
-    chunk.extend_from_slice(format!("</{root}>\n").as_bytes());
+    // No newline at the end, as in createrepo_c.
+    chunk.extend_from_slice(format!("</{root}>").as_bytes());
     output.write_all(&chunk).map_err(io)
 }
 
@@ -492,68 +493,6 @@ fn write_extra(content: &ExtraContent, output: &mut Output, path: &Path) -> Resu
                 }
             }
         }
-    }
-}
-
-/// A metadata file being written: hash of the text, compression, hash of the file.
-struct Output {
-    open: Hasher,
-    open_size: u64,
-    encoder: Encoder<HashedFile>,
-}
-
-struct HashedFile {
-    file: File,
-    checksum: Hasher,
-    /// SHA-256 for the manifest, when the metadata uses another type.
-    sha256: Option<Hasher>,
-    size: u64,
-}
-
-struct Totals {
-    checksum: Checksum,
-    open_checksum: Checksum,
-    sha256: Checksum,
-    size: u64,
-    open_size: u64,
-}
-
-impl Output {
-    fn create(path: &Path, compression: Compression, options: &WriterOptions) -> io::Result<Self> {
-        let kind = options.checksum_type;
-        let sha256 = (kind != ChecksumType::Sha256).then(|| ChecksumType::Sha256.hasher());
-        let file = HashedFile { file: File::create_new(path)?, checksum: kind.hasher(), sha256, size: 0 };
-        Ok(Self { open: kind.hasher(), open_size: 0, encoder: compression.encoder(file, options.gzip_level)? })
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.open.update(bytes);
-        self.open_size += bytes.len() as u64;
-        self.encoder.write_all(bytes)
-    }
-
-    fn finish(self, timestamp: u64) -> io::Result<Totals> {
-        let HashedFile { file, checksum, sha256, size } = self.encoder.finish()?;
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))?;
-        let checksum = checksum.finish();
-        let sha256 = sha256.map_or_else(|| checksum.clone(), Hasher::finish);
-        Ok(Totals { checksum, open_checksum: self.open.finish(), sha256, size, open_size: self.open_size })
-    }
-}
-
-impl Write for HashedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.checksum.update(&bytes[..written]);
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(&bytes[..written]);
-        }
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 
