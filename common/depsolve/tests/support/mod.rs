@@ -9,7 +9,7 @@ use tutti_depsolve::{GatherResult, PackageRef, Selected, Source, Universe, Unive
 use tutti_rpm::{Dependency, Evr, FileEntry, FileKind, Package};
 
 /// Makes a package out of `name-[epoch:]version-release.arch`; its source package has its own name unless said otherwise.
-pub fn package(nevra: &str) -> Package {
+pub(crate) fn package(nevra: &str) -> Package {
     let (rest, arch) = nevra.rsplit_once('.').unwrap();
     let (rest, release) = rest.rsplit_once('-').unwrap();
     let (name, version) = rest.rsplit_once('-').unwrap();
@@ -25,14 +25,14 @@ pub fn package(nevra: &str) -> Package {
     }
 }
 
-pub fn file(path: &str) -> FileEntry {
+pub(crate) fn file(path: &str) -> FileEntry {
     FileEntry { path: path.to_owned(), kind: FileKind::File }
 }
 
 /// One `source NAME` or `lookaside NAME` section.
-pub struct Section {
-    pub lookaside: bool,
-    pub packages: Vec<Package>,
+pub(crate) struct Section {
+    pub(crate) lookaside: bool,
+    pub(crate) packages: Vec<Package>,
 }
 
 /// Reads sections of packages; `#` starts a comment.
@@ -44,7 +44,7 @@ pub struct Section {
 ///   requires baz >= 2
 ///   file /usr/bin/foo
 /// ```
-pub fn parse(text: &str) -> Vec<Section> {
+pub(crate) fn parse(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in text.lines().map(|line| line.split('#').next().unwrap()).filter(|line| !line.trim().is_empty()) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -75,7 +75,7 @@ pub fn parse(text: &str) -> Vec<Section> {
     sections
 }
 
-pub fn universe(arch: &str, packages: &[Package]) -> Universe {
+pub(crate) fn universe(arch: &str, packages: &[Package]) -> Universe {
     let mut builder = UniverseBuilder::new(arch);
     for (origin, package) in packages.iter().enumerate() {
         builder.add(package, origin as u32);
@@ -89,7 +89,7 @@ fn nevra(package: PackageRef, sources: &[Source<'_>]) -> String {
 }
 
 /// Writes a result, one line a package: kind, NEVRA (with `@n` for the n-th further source), flags, first cause.
-pub fn render(result: &GatherResult, sources: &[Source<'_>]) -> String {
+pub(crate) fn render(result: &GatherResult, sources: &[Source<'_>]) -> String {
     let mut out = String::new();
     let mut list = |kind: &str, list: &[Selected]| {
         for selected in list {
