@@ -3,7 +3,15 @@
 //! `plan`, `lifecycle` and `schedule` are pure: they take state, events and the time, and return state, effects and
 //! reasons. Everything that touches store, network or disk is a shell around them.
 
+pub mod accept;
 pub mod lifecycle;
 pub mod plan;
+pub mod publish;
+pub mod rpc;
 pub mod schedule;
 pub mod spec;
+pub mod volume;
+pub mod engine;
+pub mod server;
+pub mod service;
+pub mod run;

@@ -186,6 +186,13 @@ pub struct VariantArch {
     pub extra_files: Vec<ExtraFile>,
 }
 
+impl VariantArch {
+    /// Digests of the blobs that it names.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        [Some(self.request), self.comps].into_iter().flatten()
+    }
+}
+
 /// `repoclosure_strictness`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

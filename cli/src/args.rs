@@ -1,0 +1,341 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{connect::Address, progress::Format};
+
+/// Compose RPM distributions: repositories, install trees and their metadata, from many small jobs
+#[derive(Debug, Parser)]
+#[command(name = "tutti", version, max_term_width = 110, propagate_version = true)]
+#[command(after_help = "Exit status: 0 for FINISHED and FINISHED_INCOMPLETE (2 with --strict), 1 otherwise.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Show what the program does: an env_logger-style filter, such as `debug` or `tutti_controller=trace`
+    #[arg(long, global = true, env = "TUTTI_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// Write the program's log as JSON lines
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+    /// Send traces to this OTLP gRPC endpoint, such as http://127.0.0.1:4317
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a compose on this machine, with an embedded store and an in-process worker
+    Compose(ComposeArgs),
+    /// Run a controller
+    Controller(ControllerArgs),
+    /// Run a worker for a controller
+    Worker(WorkerArgs),
+    /// Give a compose to a controller
+    Submit(SubmitArgs),
+    /// List a controller's composes
+    List(ClientArgs),
+    /// Show a compose: jobs by kind, critical path, what failed
+    Show(OneArgs),
+    /// Follow a compose to its end
+    Watch(WatchArgs),
+    /// Print a job's log
+    Logs(LogsArgs),
+    /// Stop a compose
+    Cancel(OneArgs),
+    /// Run failed jobs again, of a DOOMED compose too; finished jobs are kept
+    Retry(RetryArgs),
+    /// Say what a job waits for, or why no worker can run it
+    Why(WhyArgs),
+    /// List workers, or let one finish what it runs and give it nothing new
+    Drain(DrainArgs),
+    /// Check or print a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Build a small distribution of real RPMs and compose it
+    Demo(DemoArgs),
+    /// One attempt at one job: started by workers, not by people
+    #[command(hide = true)]
+    RunJob,
+}
+
+/// What a compose is made from.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Configuration: Pungi's .conf dialect, or JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Set an option over the configuration; VALUE as in the .conf dialect
+    #[arg(long = "set", short = 'e', value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) kind: KindArgs,
+    /// Milestone label, such as RC-1.0; makes the compose's type production unless another is given
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Mark the compose as supported (final), as RC and Update labels do
+    #[arg(long)]
+    pub(crate) supported: bool,
+    /// Production compose without a label
+    #[arg(long, conflicts_with = "label")]
+    pub(crate) no_label: bool,
+    /// Exact compose id, instead of the next free respin
+    #[arg(long, value_name = "ID")]
+    pub(crate) compose_id: Option<String>,
+    /// Date of the compose, YYYYMMDD; today's, or that of SOURCE_DATE_EPOCH, if not given
+    #[arg(long, value_name = "YYYYMMDD")]
+    pub(crate) date: Option<String>,
+    /// Run these jobs and what they need: KIND[.VARIANT[.ARCH]] with * and ?
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Vec<String>,
+    /// Leave these jobs out: a kind or a pattern
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip: Vec<String>,
+    /// Run only this phase of Pungi's (and what it needs)
+    #[arg(long, value_name = "PHASE")]
+    pub(crate) just_phase: Vec<String>,
+    /// Leave this phase of Pungi's out
+    #[arg(long, value_name = "PHASE")]
+    pub(crate) skip_phase: Vec<String>,
+    /// A required failure cancels everything else
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Do not move the latest- link
+    #[arg(long)]
+    pub(crate) no_latest_link: bool,
+    /// Move the latest- link only for these final statuses [default: FINISHED and FINISHED_INCOMPLETE]
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) latest_link_status: Vec<String>,
+    /// Parts of the version in the latest- link; -1 for all
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) latest_link_components: i32,
+}
+
+/// Type of compose; the configuration's compose_type, or production, if none is given.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct KindArgs {
+    /// Production compose
+    #[arg(long)]
+    pub(crate) production: bool,
+    /// Nightly compose (.n)
+    #[arg(long)]
+    pub(crate) nightly: bool,
+    /// Test compose (.t)
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// CI compose (.ci)
+    #[arg(long)]
+    pub(crate) ci: bool,
+    /// Development compose (.d)
+    #[arg(long)]
+    pub(crate) development: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ComposeArgs {
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Directory in which the compose's directory is made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Jobs run at once; number of cores if not given
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Show failures and the end only
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Exit with 2 for FINISHED_INCOMPLETE
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// Directory of the controller's state
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+    /// Where to listen: unix:/path (made in a directory of mode 0700), or 127.0.0.1:PORT with --insecure-loopback
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<String>,
+    /// Let everybody on this machine do everything over TCP on loopback: for tests
+    #[arg(long)]
+    pub(crate) insecure_loopback: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// The controller: unix:/path or http://127.0.0.1:PORT
+    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
+    pub(crate) controller: Address,
+    /// Name of the worker; host name and process id if not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) id: Option<String>,
+    /// Cores to offer; all if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<u32>,
+    /// Where this host has what the controller calls otherwise: THEIRS=OURS, for the compose directory and packages
+    #[arg(long = "map", value_name = "THEIRS=OURS")]
+    pub(crate) maps: Vec<String>,
+    /// Directory for outcomes that the controller has not yet acknowledged
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// The controller: unix:/path or http://127.0.0.1:PORT
+    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
+    pub(crate) controller: Address,
+    /// Print JSON
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Directory, on the controller's host, in which the compose's directory is made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target_dir: PathBuf,
+    /// Follow the compose to its end
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Exit with 2 for FINISHED_INCOMPLETE (with --wait)
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Print JSON
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Where the compose is: at a controller, or in a target directory of `tutti compose`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PlaceArgs {
+    /// The controller: unix:/path or http://127.0.0.1:PORT
+    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
+    pub(crate) controller: Option<Address>,
+    /// Target directory of a compose that `tutti compose` made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Exit with 2 for FINISHED_INCOMPLETE
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Job name: KIND.VARIANT.ARCH
+    pub(crate) job: String,
+    /// Go on printing while the job runs
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Job names or patterns; all that failed if none is given
+    pub(crate) jobs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Job name: KIND.VARIANT.ARCH
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// Worker to drain; lists all if not given
+    pub(crate) worker_id: Option<String>,
+    /// Give the worker jobs again
+    #[arg(long, requires = "worker_id")]
+    pub(crate) undo: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration, its variants and comps; says all that is wrong
+    Check(ConfigArgs),
+    /// Print the effective configuration, defaults filled in, as JSON
+    Dump(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration: Pungi's .conf dialect, or JSON
+    pub(crate) config: PathBuf,
+    /// Set an option over the configuration; VALUE as in the .conf dialect
+    #[arg(long = "set", short = 'e', value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Directory to work in; made, and kept for looking around
+    #[arg(long, value_name = "DIR", default_value = "tutti-demo")]
+    pub(crate) dir: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

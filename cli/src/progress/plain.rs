@@ -1,0 +1,92 @@
+//! Lines on standard error, for logs and pipes.
+
+use anyhow::Result;
+use tutti_proto::compose::{ComposeSummary, Job, JobState};
+
+use super::{Reporter, seconds_between, state_word, status_word};
+
+/// One line for each change that a reader of a log wants.
+pub(crate) struct Plain {
+    quiet: bool,
+    status: i32,
+    done: u32,
+    total: u32,
+}
+
+impl Plain {
+    pub(crate) fn new() -> Self {
+        Self { quiet: false, status: 0, done: 0, total: 0 }
+    }
+
+    /// Failures and the end only.
+    pub(crate) fn quiet() -> Self {
+        Self { quiet: true, ..Self::new() }
+    }
+}
+
+/// The line of a job, if its state deserves one.
+pub(crate) fn job_line(job: &Job) -> Option<String> {
+    let name = &job.name;
+    let line = match JobState::try_from(job.state).ok()? {
+        JobState::Published => {
+            let took = seconds_between(&job.started, &job.ended).unwrap_or_default();
+            format!("done {name} ({took:.1} s)")
+        }
+        JobState::Failed => {
+            let mut line = format!("FAILED {name}: {}", job.reason);
+            if !job.hint.is_empty() {
+                line += &format!("\n  hint: {}", job.hint);
+            }
+            if !job.log.is_empty() {
+                line += &format!("\n  log: {}", job.log);
+            }
+            line
+        }
+        JobState::Skipped | JobState::Cancelled => format!("{} {name}: {}", state_word(job.state), job.reason),
+        JobState::Running => format!("running {name}"),
+        JobState::Unspecified | JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Committed => return None,
+    };
+    Some(line)
+}
+
+impl Reporter for Plain {
+    fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
+        println!("Compose: {compose_id}");
+        if !self.quiet {
+            eprintln!("in {compose_dir}");
+        }
+        Ok(())
+    }
+
+    fn compose(&mut self, summary: &ComposeSummary) -> Result<()> {
+        (self.done, self.total) = (summary.jobs_done, summary.jobs_total);
+        if self.status != summary.status {
+            self.status = summary.status;
+            if !self.quiet || status_word(summary.status) == "DOOMED" {
+                eprintln!("{} is {}", summary.compose_id, status_word(summary.status));
+            }
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: &Job, news: bool) -> Result<()> {
+        let failed = job.state == i32::from(JobState::Failed);
+        // A progress tick of a running job is no line of its own.
+        let tick = job.state == i32::from(JobState::Running) && job.total > 0;
+        if (news && !tick && !self.quiet) || failed {
+            if let Some(line) = job_line(job) {
+                eprintln!("[{}/{}] {line}", self.done, self.total);
+            }
+            if super::is_over(job.state) {
+                for warning in &job.warnings {
+                    eprintln!("  warning: {}: {warning}", job.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

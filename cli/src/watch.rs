@@ -1,0 +1,82 @@
+//! Following one compose to its end.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tonic::{Code, transport::Channel};
+use tutti_proto::compose::{
+    ComposeStatus, ShowRequest, ShowResponse, WatchRequest, compose_service_client::ComposeServiceClient,
+    watch_response::Event,
+};
+
+use crate::progress::Reporter;
+
+/// Streams broken in a row before giving up.
+const RETRIES: u32 = 30;
+
+/// Shows events until no job of the compose is active, then returns its final state.
+///
+/// A broken stream is opened again; the server then lists present state first, so nothing is missed.
+pub(crate) async fn follow(
+    client: &mut ComposeServiceClient<Channel>,
+    compose_id: &str,
+    reporter: &mut dyn Reporter,
+) -> Result<ShowResponse> {
+    let mut broken = 0;
+    loop {
+        match follow_stream(client, compose_id, reporter).await {
+            Ok(true) => break,
+            Ok(false) => broken += 1,
+            Err(status) if matches!(status.code(), Code::NotFound | Code::PermissionDenied) => {
+                return Err(status).with_context(|| format!("cannot watch {compose_id}"));
+            }
+            Err(status) if broken >= RETRIES => return Err(status).context("lost the controller while watching"),
+            Err(_) => broken += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    reporter.finish()?;
+    let request = ShowRequest { compose_id: compose_id.to_owned() };
+    Ok(client.show(request).await.context("cannot read the final state")?.into_inner())
+}
+
+/// Returns whether the compose came to its end.
+async fn follow_stream(
+    client: &mut ComposeServiceClient<Channel>,
+    compose_id: &str,
+    reporter: &mut dyn Reporter,
+) -> Result<bool, tonic::Status> {
+    let request = WatchRequest { compose_id: compose_id.to_owned() };
+    let mut stream = client.watch(request).await?.into_inner();
+    let mut news = false;
+    let broken_pipe = |error: anyhow::Error| tonic::Status::aborted(format!("cannot report progress: {error:#}"));
+    while let Some(response) = stream.message().await? {
+        match response.event {
+            Some(Event::Compose(summary)) => {
+                reporter.compose(&summary).map_err(broken_pipe)?;
+                if !summary.active {
+                    return Ok(true);
+                }
+            }
+            Some(Event::Job(job)) => reporter.job(&job, news).map_err(broken_pipe)?,
+            Some(Event::CaughtUp(_)) => news = true,
+            None => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Exit status of a finished compose: 0 for FINISHED and FINISHED_INCOMPLETE (2 with `--strict`), else 1.
+pub(crate) fn exit_status(status: i32, strict: bool) -> u8 {
+    match ComposeStatus::try_from(status).unwrap_or_default() {
+        ComposeStatus::Finished => 0,
+        ComposeStatus::FinishedIncomplete => {
+            if strict {
+                2
+            } else {
+                0
+            }
+        }
+        ComposeStatus::Unspecified | ComposeStatus::Started | ComposeStatus::Doomed | ComposeStatus::Terminated => 1,
+    }
+}

@@ -1,0 +1,399 @@
+//! The engine's one task: a turn applies what arrived, stores it, then acts.
+
+mod clients;
+mod effects;
+mod sessions;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::mpsc;
+use tutti_job::{Fence, Resources};
+use tutti_proto::{compose as api, worker as wire};
+use tutti_store::{Leadership, StateStore};
+
+use super::{
+    Command, EngineError, Handle, Timing, keys,
+    live::Live,
+    persist::{self, Dirty},
+    view,
+    workers::Workers,
+};
+use crate::{
+    lifecycle::{self, Changes, Effect, Event, IllegalTransition, JobState, Timestamp},
+    schedule::{ReadyJob, schedule},
+};
+
+/// How often leases, offers and the leader's own time are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Commands taken in one turn: enough to share a transaction, few enough to answer soon.
+const TURN: usize = 256;
+
+/// The wall clock in milliseconds. The one place where the engine asks for it.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Something to do after the turn's changes are stored.
+type Deferred = Box<dyn FnOnce(&mut Actor) + Send>;
+
+pub(super) struct Actor {
+    pub(super) store: Arc<dyn StateStore>,
+    pub(super) leadership: Arc<Leadership>,
+    pub(super) timing: Timing,
+    pub(super) handle: Handle,
+    pub(super) composes: BTreeMap<String, Live>,
+    pub(super) workers: Workers,
+    /// Idempotency keys of submissions, with their compose.
+    pub(super) submissions: BTreeMap<String, String>,
+    /// Offers that await an answer, with the time by which it is due.
+    pub(super) offers: BTreeMap<(String, Fence), Timestamp>,
+    dirty: Dirty,
+    /// Composes and jobs whose watchers must be told.
+    changed: BTreeSet<(String, Option<u32>)>,
+    effects: Vec<(String, Effect)>,
+    deferred: Vec<Deferred>,
+    /// Whether something happened that may let a waiting job start.
+    reschedule: bool,
+}
+
+impl Actor {
+    /// Reads stored state; pending effects are performed in the first turn.
+    pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
+        let composes = persist::load(&*config.store).await?;
+        let epoch = config.leadership.fence().epoch.0.0;
+        let mut actor = Self {
+            store: config.store,
+            leadership: config.leadership,
+            timing: config.timing,
+            handle,
+            composes,
+            workers: Workers::new(u64::try_from(epoch).unwrap_or(0)),
+            submissions: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            dirty: Dirty::default(),
+            changed: BTreeSet::new(),
+            effects: Vec::new(),
+            deferred: Vec::new(),
+            reschedule: true,
+        };
+        actor.recover();
+        Ok(actor)
+    }
+
+    /// Derives again what a restart cut off.
+    fn recover(&mut self) {
+        let now = now();
+        for (id, live) in &self.composes {
+            let pending = lifecycle::pending_effects(&live.compose);
+            self.effects.extend(pending.into_iter().map(|effect| (id.clone(), effect)));
+            for (_, record) in live.compose.numbered() {
+                let Some(fence) = record.current() else { continue };
+                let name = record.attempts.last().map(|attempt| attempt.worker_id.clone()).unwrap_or_default();
+                self.workers.expect(fence.executor, &name, now);
+            }
+        }
+        let unstarted: Vec<String> = self
+            .composes
+            .iter()
+            .filter(|(_, live)| live.compose.header.started_at.is_none())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in unstarted {
+            let _ = self.apply(&id, Event::Started);
+        }
+    }
+
+    /// Runs until the engine is told to stop or cannot go on.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), EngineError> {
+        let stop = self.handle.tasks().token.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.turn(Vec::new()).await?;
+        loop {
+            // Both branches lose nothing when dropped: recv and tick are cancel safe.
+            let mut batch = Vec::new();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                command = commands.recv() => match command {
+                    Some(command) => batch.push(command),
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => self.expire(),
+            }
+            while batch.len() < TURN
+                && let Ok(command) = commands.try_recv()
+            {
+                batch.push(command);
+            }
+            self.turn(batch).await?;
+        }
+    }
+
+    async fn turn(&mut self, batch: Vec<Command>) -> Result<(), EngineError> {
+        for command in batch {
+            self.handle_command(command);
+        }
+        if self.reschedule {
+            self.reschedule = false;
+            self.place_jobs();
+        }
+        self.commit().await
+    }
+
+    /// Stores what changed, then acts. Acting may change more (a job that cannot be offered), so it goes round.
+    async fn commit(&mut self) -> Result<(), EngineError> {
+        loop {
+            if !self.dirty.is_empty() {
+                if !self.leadership.is_valid() {
+                    return Err(EngineError::Deposed);
+                }
+                let dirty = std::mem::take(&mut self.dirty);
+                persist::write(&*self.store, &self.leadership.fence(), dirty).await?;
+            }
+            for effect in std::mem::take(&mut self.effects) {
+                self.perform(effect.0, effect.1);
+            }
+            for action in std::mem::take(&mut self.deferred) {
+                action(self);
+            }
+            self.notify();
+            if self.dirty.is_empty() && self.effects.is_empty() && self.deferred.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Accept { accepted, reply } => self.accept(*accepted, reply),
+            Command::FindSubmission { key, reply } => drop(reply.send(Ok(self.find_submission(&key)))),
+            Command::List { reply } => drop(reply.send(Ok(self.composes.values().map(view::summary).collect()))),
+            Command::Show { compose_id, reply } => drop(reply.send(self.live(&compose_id).map(view::show))),
+            Command::Watch { compose_id, reply } => drop(reply.send(self.watch(&compose_id))),
+            Command::LogPath { compose_id, job, reply } => drop(reply.send(self.log_place(&compose_id, &job))),
+            Command::Cancel { compose_id, reply } => self.cancel(&compose_id, reply),
+            Command::Retry { compose_id, patterns, reply } => self.retry(&compose_id, &patterns, reply),
+            Command::Why { compose_id, job, reply } => drop(reply.send(self.why(&compose_id, &job))),
+            Command::Workers { reply } => {
+                let names = view::running_names(&self.composes);
+                drop(reply.send(Ok(self.workers.list(&names))));
+            }
+            Command::Drain { worker_id, draining, reply } => drop(reply.send(self.drain(&worker_id, draining))),
+            Command::Connect { hello, sender, reply } => self.connect(hello, sender, reply),
+            Command::FromWorker { session, message } => self.from_worker(session, message),
+            Command::Disconnected { session } => {
+                self.workers.disconnect(session);
+                self.reschedule = true;
+            }
+            Command::Verified { compose_id, fence, result } => self.verified(&compose_id, fence, result),
+            Command::Published { compose_id, job, result } => self.published(&compose_id, job, result),
+            Command::StatusWritten { compose_id, last, result } => self.status_written(&compose_id, last, result),
+        }
+    }
+
+    /// Applies an event: memory now, store at the end of the turn, effects after that.
+    pub(super) fn apply(&mut self, compose_id: &str, event: Event) -> Result<(), IllegalTransition> {
+        let Some(live) = self.composes.get_mut(compose_id) else { return Ok(()) };
+        let (changes, effects) = lifecycle::apply(&live.compose, event, now())?;
+        self.effects.extend(effects.into_iter().map(|effect| (compose_id.to_owned(), effect)));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.record(compose_id, &changes);
+        if let Some(live) = self.composes.get_mut(compose_id) {
+            for (job, record) in &changes.jobs {
+                if !matches!(record.state, JobState::Running | JobState::Verifying) {
+                    live.progress.remove(job);
+                }
+            }
+            live.compose.absorb(changes);
+        }
+        self.reschedule = true;
+        Ok(())
+    }
+
+    /// As [`Actor::apply`] where an event that does not fit is nobody's fault: late and repeated messages.
+    pub(super) fn apply_late(&mut self, compose_id: &str, event: Event) {
+        if let Err(error) = self.apply(compose_id, event) {
+            tracing::debug!(compose_id, %error, "event does not fit the state, ignored");
+        }
+    }
+
+    fn record(&mut self, compose_id: &str, changes: &Changes) {
+        if let Some(header) = &changes.header {
+            self.dirty.put(keys::header(compose_id), header.encode());
+            if let Some(live) = self.composes.get_mut(compose_id) {
+                live.settled = false;
+            }
+        }
+        for (number, record) in &changes.jobs {
+            self.dirty.put(keys::job(compose_id, *number), record.encode());
+            self.changed.insert((compose_id.to_owned(), Some(*number)));
+            if let Some(job) = self.composes.get(compose_id).and_then(|live| live.plan_job(*number)) {
+                tracing::info!(compose_id, job = %job.name, attempt = record.attempt, state = record.state.as_str(), reason = %record.reason, "job changed");
+            }
+        }
+        self.changed.insert((compose_id.to_owned(), None));
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.dirty.put(key, value);
+    }
+
+    /// Remembers something to do once the turn's changes are stored, such as answering a caller.
+    pub(super) fn later(&mut self, action: impl FnOnce(&mut Self) + Send + 'static) {
+        self.deferred.push(Box::new(action));
+    }
+
+    pub(super) fn tell_watchers(&mut self, compose_id: &str, job: Option<u32>) {
+        self.changed.insert((compose_id.to_owned(), job));
+    }
+
+    pub(super) fn want_schedule(&mut self) {
+        self.reschedule = true;
+    }
+
+    /// Matches ready jobs with workers.
+    fn place_jobs(&mut self) {
+        let now = now();
+        let ready = self.ready_jobs(now);
+        if ready.is_empty() {
+            return;
+        }
+        let views = self.workers.views(&self.running());
+        let (assignments, unplaced) = schedule(&ready, &views, now);
+        for live in self.composes.values_mut() {
+            live.unplaced.clear();
+        }
+        for waiting in unplaced {
+            let Some(live) = self.composes.get_mut(&waiting.compose) else { continue };
+            let line = |(worker, reason): (String, String)| match worker.is_empty() {
+                true => reason,
+                false => format!("{worker}: {reason}"),
+            };
+            live.unplaced.insert(waiting.job, waiting.reasons.into_iter().map(line).collect());
+        }
+        for assignment in assignments {
+            if let Some(note) = &assignment.note {
+                tracing::warn!(compose_id = %assignment.compose, worker_id = %assignment.worker_id, note, "job is larger than its worker");
+            }
+            let event = Event::Offered {
+                job: assignment.job,
+                executor: assignment.executor,
+                worker_id: assignment.worker_id,
+            };
+            self.apply_late(&assignment.compose, event);
+        }
+        // What was placed changed the state, which asks for another round only when something else does.
+        self.reschedule = false;
+    }
+
+    fn ready_jobs(&self, now: Timestamp) -> Vec<ReadyJob> {
+        let mut ready = Vec::new();
+        for (id, live) in &self.composes {
+            if live.compose.is_stopping() {
+                continue;
+            }
+            for number in live.compose.ready() {
+                let (Some(job), Some(record)) = (live.plan_job(number), live.compose.job(number)) else { continue };
+                ready.push(ReadyJob {
+                    compose: id.clone(),
+                    job: number,
+                    name: job.name.clone(),
+                    capability: job.name.kind.capability(),
+                    arch: None,
+                    resources: job.resources,
+                    excluded: record.excluded_at(now),
+                    avoid: record.avoid.clone(),
+                    critical_path: live.remaining.get(number as usize).copied().unwrap_or(0),
+                    ready_at: record.ready_at.unwrap_or(now),
+                });
+            }
+        }
+        ready
+    }
+
+    /// What each worker holds, with what is reserved for it.
+    fn running(&self) -> BTreeMap<u64, Vec<(Fence, Resources)>> {
+        let mut running = BTreeMap::<u64, Vec<_>>::new();
+        for live in self.composes.values().filter(|live| !live.compose.is_ended()) {
+            for (number, record) in live.compose.numbered() {
+                // A job being verified no longer runs: its worker is free for others.
+                let holds = matches!(record.state, JobState::Offered | JobState::Running);
+                if let (true, Some(fence), Some(job)) = (holds, record.fence, live.plan_job(number)) {
+                    running.entry(fence.executor).or_default().push((fence, job.resources));
+                }
+            }
+        }
+        running
+    }
+
+    /// Looks at everything that time ends.
+    fn expire(&mut self) {
+        let now = now();
+        let due: Vec<_> =
+            self.offers.iter().filter(|(_, deadline)| **deadline <= now).map(|(key, _)| key.clone()).collect();
+        for (compose_id, fence) in due {
+            self.offers.remove(&(compose_id.clone(), fence));
+            let state = self.composes.get(&compose_id).and_then(|live| live.compose.job(fence.job));
+            if state.is_some_and(|record| record.state == JobState::Offered && record.fence == Some(fence)) {
+                self.apply_late(&compose_id, Event::AcceptTimedOut { fence });
+            }
+        }
+        for executor in self.workers.take_lost(self.timing.lease + self.timing.reassign_delay, now) {
+            tracing::warn!(executor = format!("{executor:016x}"), "worker lost: its lease ended");
+            self.lose(executor);
+        }
+        // Exclusions end by time alone.
+        if self.composes.values().any(|live| live.compose.ready().next().is_some()) {
+            self.reschedule = true;
+        }
+    }
+
+    /// A worker incarnation is gone: its jobs go to others.
+    pub(super) fn lose(&mut self, executor: u64) {
+        let touched: Vec<String> = self
+            .composes
+            .iter()
+            .filter(|(_, live)| {
+                live.compose.numbered().any(|(_, record)| record.current().is_some_and(|f| f.executor == executor))
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for compose_id in touched {
+            self.apply_late(&compose_id, Event::WorkerLost { executor });
+        }
+    }
+
+    /// Tells watchers what changed, jobs before the compose, so that its end comes last.
+    fn notify(&mut self) {
+        let now = now();
+        let changed = std::mem::take(&mut self.changed);
+        let mut composes = BTreeSet::new();
+        for (compose_id, job) in changed {
+            composes.insert(compose_id.clone());
+            let Some(live) = self.composes.get_mut(&compose_id) else { continue };
+            if !live.has_watchers() {
+                continue;
+            }
+            if let Some(job) = job.and_then(|number| view::job(live, number)) {
+                live.notify(&api::watch_response::Event::Job(job), now.0);
+            }
+        }
+        for compose_id in composes {
+            if let Some(live) = self.composes.get_mut(&compose_id) {
+                let summary = view::summary(live);
+                live.notify(&api::watch_response::Event::Compose(summary), now.0);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, executor: u64, message: wire::session_response::Message) {
+        self.workers.send(executor, message);
+    }
+}

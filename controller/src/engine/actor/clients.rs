@@ -1,0 +1,152 @@
+//! What clients ask of the engine.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tonic::Status;
+use tutti_proto::compose as api;
+
+use super::{Actor, now};
+use crate::{
+    engine::{LogPlace, Reply, keys, live::Live, submission::Accepted, view},
+    lifecycle::{Compose, Event, IllegalTransition, JobState},
+};
+
+fn unknown(compose_id: &str) -> Status {
+    Status::not_found(format!("no compose {compose_id} here"))
+}
+
+fn refused(error: &IllegalTransition) -> Status {
+    Status::failed_precondition(error.to_string())
+}
+
+impl Actor {
+    /// Stores a prepared compose and starts it; answers when it is durable.
+    pub(super) fn accept(&mut self, accepted: Accepted, reply: Reply<api::SubmitResponse>) {
+        let id = accepted.spec.identity.compose_id.clone();
+        if self.composes.contains_key(&id) {
+            drop(reply.send(Err(Status::already_exists(format!("compose {id} is known already")))));
+            return;
+        }
+        let meta = match serde_json::to_vec(&accepted.meta) {
+            Ok(meta) => meta,
+            Err(error) => return drop(reply.send(Err(Status::internal(error.to_string())))),
+        };
+        let created = crate::lifecycle::Timestamp(accepted.meta.created);
+        let fail_fast = accepted.spec.options.fail_fast;
+        let compose = Compose::new(id.as_str(), Arc::new(accepted.plan), fail_fast, created);
+        self.put(keys::meta(&id), meta);
+        self.put(keys::header(&id), compose.header.encode());
+        if !accepted.key.is_empty() {
+            self.put(keys::submission(&accepted.key), id.clone().into_bytes());
+            self.submissions.insert(accepted.key, id.clone());
+        }
+        let answer = api::SubmitResponse {
+            compose_id: id.clone(),
+            compose_dir: accepted.meta.top.display().to_string(),
+        };
+        let live = Live::new(compose, Arc::new(accepted.spec), accepted.meta);
+        self.composes.insert(id.clone(), live);
+        if let Err(error) = self.apply(&id, Event::Started) {
+            return drop(reply.send(Err(refused(&error))));
+        }
+        self.later(move |_| drop(reply.send(Ok(answer))));
+    }
+
+    pub(super) fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {
+        let live = self.composes.get(self.submissions.get(key)?)?;
+        Some(api::SubmitResponse {
+            compose_id: live.id().to_owned(),
+            compose_dir: live.meta.top.display().to_string(),
+        })
+    }
+
+    pub(super) fn live(&self, compose_id: &str) -> Result<&Live, Status> {
+        self.composes.get(compose_id).ok_or_else(|| unknown(compose_id))
+    }
+
+    fn job_number(live: &Live, name: &str) -> Result<u32, Status> {
+        let found = live.compose.plan.jobs.iter().find(|job| job.name.to_string() == name);
+        found.map(|job| job.number).ok_or_else(|| {
+            Status::not_found(format!("{} has no job {name:?}; `tutti show` lists them", live.id()))
+        })
+    }
+
+    pub(super) fn watch(
+        &mut self,
+        compose_id: &str,
+    ) -> Result<mpsc::Receiver<Result<api::WatchResponse, Status>>, Status> {
+        let live = self.composes.get_mut(compose_id).ok_or_else(|| unknown(compose_id))?;
+        let mut present: Vec<_> = (0..live.compose.jobs.len() as u32)
+            .filter_map(|number| view::job(live, number))
+            .map(api::watch_response::Event::Job)
+            .collect();
+        present.push(api::watch_response::Event::CaughtUp(api::Caught {}));
+        // Last, because a compose that is not active any more ends the watch.
+        present.push(api::watch_response::Event::Compose(view::summary(live)));
+        Ok(live.watch(present, now().0))
+    }
+
+    pub(super) fn log_place(&self, compose_id: &str, job: &str) -> Result<LogPlace, Status> {
+        let live = self.live(compose_id)?;
+        let number = Self::job_number(live, job)?;
+        let state = live.compose.job(number).map(|record| record.state).unwrap_or_default();
+        let over = !matches!(state, JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Running);
+        Ok(LogPlace { path: live.log_path(number), over })
+    }
+
+    pub(super) fn cancel(&mut self, compose_id: &str, reply: Reply<()>) {
+        if let Err(error) = self.live(compose_id).map(|_| ()) {
+            return drop(reply.send(Err(error)));
+        }
+        match self.apply(compose_id, Event::Cancel) {
+            Ok(()) => self.later(move |_| drop(reply.send(Ok(())))),
+            Err(error) => drop(reply.send(Err(refused(&error)))),
+        }
+    }
+
+    pub(super) fn retry(&mut self, compose_id: &str, patterns: &[String], reply: Reply<Vec<String>>) {
+        let (jobs, names) = match self.jobs_to_retry(compose_id, patterns) {
+            Ok(found) => found,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        match self.apply(compose_id, Event::Retry { jobs }) {
+            Ok(()) => self.later(move |_| drop(reply.send(Ok(names)))),
+            Err(error) => drop(reply.send(Err(refused(&error)))),
+        }
+    }
+
+    /// Numbers and names of the jobs that the patterns name and that did not succeed.
+    fn jobs_to_retry(&self, compose_id: &str, patterns: &[String]) -> Result<(Vec<u32>, Vec<String>), Status> {
+        let live = self.live(compose_id)?;
+        let plan = &live.compose.plan;
+        for pattern in patterns {
+            if !plan.jobs.iter().any(|job| job.name.matches(pattern)) {
+                return Err(Status::not_found(format!("{compose_id} has no job {pattern:?}")));
+            }
+        }
+        let dead = |number: u32| live.compose.job(number).is_some_and(|record| record.state.is_dead());
+        let wanted = |name: &tutti_job::JobName| patterns.is_empty() || patterns.iter().any(|p| name.matches(p));
+        let jobs: Vec<_> = plan.jobs.iter().filter(|job| dead(job.number) && wanted(&job.name)).collect();
+        if jobs.is_empty() {
+            let message = "none of these jobs failed, was skipped or cancelled: there is nothing to retry";
+            return Err(Status::failed_precondition(message));
+        }
+        let names = jobs.iter().map(|job| job.name.to_string()).collect();
+        Ok((jobs.iter().map(|job| job.number).collect(), names))
+    }
+
+    pub(super) fn why(&self, compose_id: &str, job: &str) -> Result<Vec<String>, Status> {
+        let live = self.live(compose_id)?;
+        let number = Self::job_number(live, job)?;
+        Ok(view::reasons(live, number))
+    }
+
+    pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> Result<(), Status> {
+        if !self.workers.drain(worker_id, draining) {
+            return Err(Status::not_found(format!("no worker {worker_id:?}; `tutti drain` lists them")));
+        }
+        self.want_schedule();
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! What the engine does once a change is stored.
+
+use std::time::Duration;
+
+use tutti_job::{Fence, Volumes};
+use tutti_proto::worker::{self as wire, session_response::Message};
+
+use super::{Actor, now};
+use crate::{
+    engine::{Command, live::Busy, submission},
+    lifecycle::{Effect, Event, FailureClass, JobState, Output, Status, Usage},
+    publish::{self, PublishError, ReportedOutput},
+    service::fence_to,
+    volume,
+};
+
+/// Time between SIGTERM and SIGKILL of a cancelled attempt.
+const CANCEL_GRACE: i64 = 3;
+
+fn seconds(time: Duration) -> prost_types::Duration {
+    prost_types::Duration { seconds: time.as_secs() as i64, nanos: time.subsec_nanos() as i32 }
+}
+
+fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
+    let report = |output: &Output| ReportedOutput {
+        name: output.name.clone(),
+        digest: output.digest,
+        size: output.size,
+    };
+    outputs.iter().map(report).collect()
+}
+
+impl Actor {
+    pub(super) fn perform(&mut self, compose_id: String, effect: Effect) {
+        let wire_fence = |fence: &Fence| Some(fence_to(&compose_id, fence));
+        match effect {
+            Effect::SendOffer { fence } => self.send_offer(&compose_id, fence),
+            Effect::SendCommit { fence } => self.send_commit(&compose_id, fence),
+            Effect::SendRefused { fence, reason } => {
+                let refused = wire::Refused { fence: wire_fence(&fence), reason };
+                self.send(fence.executor, Message::Refused(refused));
+            }
+            Effect::CancelAttempt { fence } => {
+                let grace = Some(prost_types::Duration { seconds: CANCEL_GRACE, nanos: 0 });
+                let cancel = wire::Cancel { fence: wire_fence(&fence), grace };
+                self.send(fence.executor, Message::Cancel(cancel));
+            }
+            Effect::Verify { fence } => self.start_verify(&compose_id, fence),
+            Effect::Publish { job } => self.start_publish(&compose_id, job),
+            Effect::WriteStatus { status } => self.start_status(&compose_id, status, false),
+            Effect::Finish { status } => self.start_status(&compose_id, status, true),
+        }
+    }
+
+    fn send_offer(&mut self, compose_id: &str, fence: Fence) {
+        let Some(live) = self.composes.get(compose_id) else { return };
+        let spec = match live.close(fence.job) {
+            Ok(spec) => spec,
+            Err(cause) => {
+                let event = Event::FailedAttempt {
+                    fence,
+                    class: FailureClass::Tool,
+                    cause: format!("cannot make the job spec: {cause}"),
+                    hint: String::new(),
+                    usage: Usage::default(),
+                };
+                return self.apply_late(compose_id, event);
+            }
+        };
+        let Some(job) = live.plan_job(fence.job) else { return };
+        let offer = wire::Offer {
+            fence: Some(fence_to(compose_id, &fence)),
+            kind: job.name.kind.capability(),
+            spec: spec.encode_canonical(),
+            spec_digest: spec.key().as_bytes().to_vec(),
+            job_name: job.name.to_string(),
+            compose_dir: format!("file:{}", live.meta.top.display()),
+            reserve: Some(wire::Resources {
+                cpu_milli: job.resources.cpu_milli,
+                memory_bytes: job.resources.memory_bytes,
+                disk_bytes: 0,
+            }),
+            deadlines: Some(wire::Deadlines {
+                accept: Some(seconds(self.timing.accept)),
+                idle: Some(seconds(self.timing.idle)),
+                wall: Some(seconds(self.timing.wall)),
+            }),
+            traceparent: live.meta.traceparent.clone().unwrap_or_default(),
+            log: format!("top:{}", live.log_of(fence.job, fence.attempt)),
+        };
+        let due = now().plus_millis(i64::try_from(self.timing.accept.as_millis()).unwrap_or(i64::MAX));
+        self.offers.insert((compose_id.to_owned(), fence), due);
+        self.send(fence.executor, Message::Offer(offer));
+    }
+
+    /// The worker removes what is staged when it hears this, so trees must have been moved first; until then it
+    /// repeats its outcome and is answered when they have.
+    fn send_commit(&mut self, compose_id: &str, fence: Fence) {
+        let Some(live) = self.composes.get(compose_id) else { return };
+        let unpublished = live
+            .compose
+            .job(fence.job)
+            .is_some_and(|record| record.state == JobState::Committed && record.fence == Some(fence));
+        if !unpublished {
+            let commit = wire::Commit { fence: Some(fence_to(compose_id, &fence)) };
+            self.send(fence.executor, Message::Commit(commit));
+        }
+    }
+
+    fn start_verify(&mut self, compose_id: &str, fence: Fence) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        if live.busy.get(&fence.job) == Some(&Busy::Verifying) {
+            return;
+        }
+        let spec = live.close(fence.job);
+        let outputs = live.compose.job(fence.job).map(|record| reported(&record.outputs)).unwrap_or_default();
+        live.busy.insert(fence.job, Busy::Verifying);
+        let volumes = live.volumes();
+        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        self.handle.tasks().spawn_blocking(move || {
+            let result = match spec {
+                Ok(spec) => publish::verify(&volumes, &fence, &spec, &outputs),
+                // The inputs were committed when the job was offered; they cannot have gone.
+                Err(cause) => Err(PublishError::Mismatch { path: volumes.top.clone(), reason: cause }),
+            };
+            handle.tell_blocking(Command::Verified { compose_id, fence, result });
+        });
+    }
+
+    pub(super) fn verified(&mut self, compose_id: &str, fence: Fence, result: Result<u64, PublishError>) {
+        if let Some(live) = self.composes.get_mut(compose_id) {
+            live.busy.remove(&fence.job);
+        }
+        let event = match result {
+            Ok(_) => Event::VerifiedOk { fence },
+            Err(error) => {
+                let cause = submission::chain(&error);
+                tracing::warn!(compose_id, fence = %fence, cause, "outputs do not verify");
+                match error.is_no_space() {
+                    true => Event::FailedAttempt {
+                        fence,
+                        class: FailureClass::NoSpace,
+                        cause,
+                        hint: "free space on the compose volume, then run tutti retry".into(),
+                        usage: Usage::default(),
+                    },
+                    false => Event::VerifyFailed { fence, cause },
+                }
+            }
+        };
+        self.apply_late(compose_id, event);
+    }
+
+    fn start_publish(&mut self, compose_id: &str, job: u32) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        if live.busy.contains_key(&job) {
+            return;
+        }
+        let Some((fence, outputs)) =
+            live.compose.job(job).and_then(|record| Some((record.fence?, reported(&record.outputs))))
+        else {
+            return;
+        };
+        let spec = live.close(job);
+        live.busy.insert(job, Busy::Publishing);
+        let volumes = live.volumes();
+        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        self.handle.tasks().spawn_blocking(move || {
+            let result = match spec {
+                Ok(spec) => publish::publish(&volumes, &fence, &spec, &outputs),
+                Err(cause) => Err(PublishError::Mismatch { path: volumes.top.clone(), reason: cause }),
+            };
+            handle.tell_blocking(Command::Published { compose_id, job, result });
+        });
+    }
+
+    pub(super) fn published(&mut self, compose_id: &str, job: u32, result: Result<(), PublishError>) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        live.busy.remove(&job);
+        let fence = live.compose.job(job).and_then(|record| record.fence);
+        match result {
+            Ok(()) => {
+                self.apply_late(compose_id, Event::Published { job });
+                let Some(fence) = fence else { return };
+                let compose_id = compose_id.to_owned();
+                // Only a stored Published lets the worker clean up.
+                self.later(move |actor| actor.send_commit(&compose_id, fence));
+            }
+            Err(error) => {
+                let cause = submission::chain(&error);
+                tracing::error!(compose_id, job, cause, "cannot publish, trying again");
+                self.apply_late(compose_id, Event::PublishFailed { job, cause });
+            }
+        }
+    }
+
+    /// Writes STATUS and, at the end, moves the latest link. One write at a time, the newest word last.
+    fn start_status(&mut self, compose_id: &str, status: Status, last: bool) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        if live.writing_status {
+            live.next_status = Some((status, last));
+            return;
+        }
+        live.writing_status = true;
+        let identity = &live.spec.identity;
+        let wanted = last && identity.latest_link_status.iter().any(|wanted| wanted == status.as_str());
+        let link = identity.latest_link.clone().filter(|_| wanted);
+        let volumes: Volumes = live.volumes();
+        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        self.handle.tasks().spawn_blocking(move || {
+            let write = || {
+                volume::write_status(&volumes.top, status.as_str())?;
+                if let (Some(link), Some(target)) = (&link, volumes.top.parent()) {
+                    volume::move_latest_link(target, link, &compose_id)?;
+                }
+                Ok(())
+            };
+            let result = write();
+            handle.tell_blocking(Command::StatusWritten { compose_id: compose_id.clone(), last, result });
+        });
+    }
+
+    pub(super) fn status_written(&mut self, compose_id: &str, last: bool, result: Result<(), volume::VolumeError>) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        live.writing_status = false;
+        if let Err(error) = result {
+            tracing::error!(compose_id, error = %submission::chain(&error), "cannot write STATUS or the latest link");
+        }
+        if let Some((status, last)) = live.next_status.take() {
+            return self.start_status(compose_id, status, last);
+        }
+        live.settled = last && live.compose.is_ended();
+        self.tell_watchers(compose_id, None);
+    }
+}

@@ -1,0 +1,208 @@
+//! What workers say.
+
+use tutti_job::{Digest, Fence};
+use tutti_proto::worker::{self as wire, session_request::Message, session_response::Message as Answer};
+
+use super::{Actor, now};
+use crate::{
+    engine::{
+        Reply, SessionId,
+        live::{self, Progress},
+        workers::Sender,
+    },
+    lifecycle::{Event, FailureClass, JobState, Output, Usage},
+    service::{fence_from, fence_to},
+};
+
+impl Actor {
+    pub(super) fn connect(&mut self, hello: wire::Hello, sender: Sender, reply: Reply<SessionId>) {
+        let executor = hello.incarnation;
+        let result = self.workers.connect(&hello, sender, &self.timing, now());
+        if result.is_ok() {
+            tracing::info!(worker_id = %hello.worker_id, executor = format!("{executor:016x}"), "worker connected");
+            // What it holds is adopted by being current; the rest it is told to end.
+            self.send_desired(executor);
+            self.resend_offers(executor);
+            self.want_schedule();
+        }
+        drop(reply.send(result));
+    }
+
+    pub(super) fn from_worker(&mut self, session: SessionId, request: wire::SessionRequest) {
+        let Some(executor) = self.workers.executor_of(session) else { return };
+        self.workers.seen(executor, now());
+        match request.message {
+            Some(Message::Sync(sync)) => self.sync(executor, sync),
+            Some(Message::Accept(accept)) => self.with_fence(executor, accept.fence, |actor, id, fence| {
+                actor.offers.remove(&(id.to_owned(), fence));
+                actor.apply_late(id, Event::Accepted { fence });
+            }),
+            Some(Message::Reject(reject)) => {
+                let (reason, soft) = (reject.reason, reject.soft);
+                self.with_fence(executor, reject.fence, move |actor, id, fence| {
+                    actor.offers.remove(&(id.to_owned(), fence));
+                    actor.apply_late(id, Event::Rejected { fence, reason, soft });
+                });
+            }
+            Some(Message::Progress(progress)) => {
+                for status in progress.jobs {
+                    self.progress(executor, status);
+                }
+            }
+            Some(Message::Outcome(outcome)) => self.outcome(executor, outcome),
+            Some(Message::Drain(drain)) => {
+                tracing::info!(executor = format!("{executor:016x}"), reason = drain.reason, "worker drains");
+                self.workers.set_draining(executor, true);
+            }
+            Some(Message::Hello(_)) | None => {
+                tracing::debug!("message without meaning in a session, ignored");
+            }
+        }
+    }
+
+    /// Runs `action` for a fence of a compose that is here, if it is the sender's own.
+    fn with_fence(&mut self, executor: u64, fence: Option<wire::Fence>, action: impl FnOnce(&mut Self, &str, Fence)) {
+        let Some((compose_id, fence)) = fence_from(fence) else { return };
+        let known = self.composes.get(&compose_id).is_some_and(|compose| live::known(compose, &fence));
+        if !known || fence.executor != executor {
+            let refused = wire::Refused {
+                fence: Some(fence_to(&compose_id, &fence)),
+                reason: "no such attempt of this worker here".into(),
+            };
+            return self.send(executor, Answer::Refused(refused));
+        }
+        action(self, &compose_id, fence);
+    }
+
+    fn sync(&mut self, executor: u64, sync: wire::Sync) {
+        if sync.draining {
+            self.workers.set_draining(executor, true);
+        }
+        let mut stray = false;
+        for status in sync.running {
+            let current = fence_from(status.fence.clone()).is_some_and(|(id, fence)| self.is_current(&id, &fence));
+            stray |= !current;
+            self.progress(executor, status);
+        }
+        if stray {
+            self.send_desired(executor);
+        }
+    }
+
+    fn is_current(&self, compose_id: &str, fence: &Fence) -> bool {
+        let record = self.composes.get(compose_id).and_then(|live| live.compose.job(fence.job));
+        record.and_then(|record| record.current()).is_some_and(|current| current == *fence)
+    }
+
+    /// Everything that should run on a worker.
+    fn send_desired(&mut self, executor: u64) {
+        let mut fences = Vec::new();
+        for (id, live) in &self.composes {
+            for (_, record) in live.compose.numbered() {
+                if let Some(fence) = record.current().filter(|fence| fence.executor == executor) {
+                    fences.push(fence_to(id, &fence));
+                }
+            }
+        }
+        self.send(executor, Answer::Desired(wire::Desired { fences }));
+    }
+
+    /// Offers that were stored and perhaps never arrived.
+    fn resend_offers(&mut self, executor: u64) {
+        let mut offers = Vec::new();
+        for (id, live) in &self.composes {
+            for (_, record) in live.compose.numbered().filter(|(_, record)| record.state == JobState::Offered) {
+                if let Some(fence) = record.fence.filter(|fence| fence.executor == executor) {
+                    offers.push((id.clone(), fence));
+                }
+            }
+        }
+        for (id, fence) in offers {
+            self.perform(id, crate::lifecycle::Effect::SendOffer { fence });
+        }
+    }
+
+    fn progress(&mut self, executor: u64, status: wire::JobStatus) {
+        let Some((compose_id, fence)) = fence_from(status.fence) else { return };
+        if fence.executor != executor || !self.is_current(&compose_id, &fence) {
+            return;
+        }
+        let Some(live) = self.composes.get_mut(&compose_id) else { return };
+        // A status heard before the Accept (lost, or still on its way) says that the worker has begun.
+        if live.compose.job(fence.job).is_some_and(|record| record.state == JobState::Offered) {
+            self.offers.remove(&(compose_id.clone(), fence));
+            self.apply_late(&compose_id, Event::Accepted { fence });
+        }
+        let Some(live) = self.composes.get_mut(&compose_id) else { return };
+        let progress = Progress { phase: clip(&status.phase, 80), done: status.done, total: status.total };
+        live.progress.insert(fence.job, progress);
+        self.tell_watchers(&compose_id, Some(fence.job));
+    }
+
+    fn outcome(&mut self, executor: u64, outcome: wire::Outcome) {
+        let usage = usage(outcome.usage.as_ref());
+        let result = outcome.result;
+        self.with_fence(executor, outcome.fence, move |actor, id, fence| {
+            actor.offers.remove(&(id.to_owned(), fence));
+            match result {
+                Some(wire::outcome::Result::Success(success)) => match outputs(success.outputs) {
+                    Ok(outputs) => {
+                        let event = Event::Succeeded { fence, outputs, warnings: success.warnings, usage };
+                        actor.apply_late(id, event);
+                    }
+                    Err(cause) => actor.failed(id, fence, FailureClass::Tool, cause, String::new(), usage),
+                },
+                Some(wire::outcome::Result::Failure(failure)) => {
+                    let class = class(failure.class());
+                    if class == FailureClass::Cancelled && actor.is_current(id, &fence) {
+                        actor.apply_late(id, Event::KilledConfirmed { fence });
+                        let commit = wire::Commit { fence: Some(fence_to(id, &fence)) };
+                        return actor.send(fence.executor, Answer::Commit(commit));
+                    }
+                    actor.failed(id, fence, class, clip(&failure.cause, 2000), clip(&failure.hint, 2000), usage);
+                }
+                None => actor.failed(id, fence, FailureClass::Tool, "outcome without a result".into(), String::new(), usage),
+            }
+        });
+    }
+
+    fn failed(&mut self, id: &str, fence: Fence, class: FailureClass, cause: String, hint: String, usage: Usage) {
+        self.apply_late(id, Event::FailedAttempt { fence, class, cause, hint, usage });
+    }
+}
+
+fn clip(text: &str, limit: usize) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).take(limit).collect()
+}
+
+fn outputs(outputs: Vec<wire::Output>) -> Result<Vec<Output>, String> {
+    let convert = |output: wire::Output| {
+        let digest = Digest::try_from(output.digest.as_slice())
+            .map_err(|error| format!("output {:?}: {error}", clip(&output.name, 80)))?;
+        Ok(Output { name: output.name, digest, size: output.size_bytes })
+    };
+    outputs.into_iter().map(convert).collect()
+}
+
+fn usage(usage: Option<&wire::Usage>) -> Usage {
+    let Some(usage) = usage else { return Usage::default() };
+    let cpu = usage.cpu.unwrap_or_default();
+    Usage {
+        cpu_ms: u64::try_from(cpu.seconds).unwrap_or(0) * 1000 + u64::try_from(cpu.nanos).unwrap_or(0) / 1_000_000,
+        peak_memory_bytes: usage.peak_memory_bytes,
+        counters: usage.counters.iter().map(|counter| (clip(&counter.name, 64), counter.value)).collect(),
+    }
+}
+
+fn class(class: wire::FailureClass) -> FailureClass {
+    match class {
+        wire::FailureClass::Infra => FailureClass::Infra,
+        wire::FailureClass::Input => FailureClass::Input,
+        wire::FailureClass::Unspecified | wire::FailureClass::Tool => FailureClass::Tool,
+        wire::FailureClass::Timeout => FailureClass::Timeout,
+        wire::FailureClass::Cancelled => FailureClass::Cancelled,
+        wire::FailureClass::Poisoned => FailureClass::Poisoned,
+        wire::FailureClass::External => FailureClass::External,
+        wire::FailureClass::NoSpace => FailureClass::NoSpace,
+    }
+}

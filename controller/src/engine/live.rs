@@ -1,0 +1,157 @@
+//! One compose in the engine's memory: its lifecycle, and what is known of it besides.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use tutti_job::{Fence, JobSpec, Volumes};
+use tutti_proto::compose as api;
+
+use super::{WATCH_QUEUE, submission::Meta};
+use crate::{
+    lifecycle::{Compose, Status},
+    plan::{PlanJob, close},
+    spec::ComposeSpec,
+};
+
+/// A running attempt's own words, in memory only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) phase: String,
+    pub(super) done: u64,
+    pub(super) total: u64,
+}
+
+struct Watcher {
+    sender: mpsc::Sender<Result<api::WatchResponse, tonic::Status>>,
+    sequence: u64,
+}
+
+/// A compose and what surrounds its state.
+pub(super) struct Live {
+    pub(super) compose: Compose,
+    pub(super) spec: Arc<ComposeSpec>,
+    pub(super) meta: Meta,
+    /// Cost of the longest chain of jobs that begins with each job.
+    pub(super) remaining: Vec<u64>,
+    pub(super) progress: BTreeMap<u32, Progress>,
+    /// Why the scheduler did not place a ready job, by job.
+    pub(super) unplaced: BTreeMap<u32, Vec<String>>,
+    /// Jobs that are being verified or published, so that no effect runs twice at once.
+    pub(super) busy: BTreeMap<u32, Busy>,
+    /// Whether STATUS and the latest link say what the header says.
+    pub(super) settled: bool,
+    /// A STATUS write is under way.
+    pub(super) writing_status: bool,
+    /// The newest status to write after it, and whether it is the last one.
+    pub(super) next_status: Option<(Status, bool)>,
+    watchers: Vec<Watcher>,
+}
+
+/// Disk work under way for one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Busy {
+    Verifying,
+    Publishing,
+}
+
+impl Live {
+    pub(super) fn new(compose: Compose, spec: Arc<ComposeSpec>, meta: Meta) -> Self {
+        let remaining = compose.plan.critical_path_remaining();
+        Self {
+            compose,
+            remaining,
+            spec,
+            meta,
+            progress: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            settled: false,
+            writing_status: false,
+            next_status: None,
+            watchers: Vec::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.spec.identity.compose_id
+    }
+
+    pub(super) fn volumes(&self) -> Volumes {
+        Volumes::new(&self.meta.top)
+    }
+
+    pub(super) fn plan_job(&self, number: u32) -> Option<&PlanJob> {
+        self.compose.plan.jobs.get(number as usize)
+    }
+
+    /// The closed spec of a job whose inputs are committed.
+    pub(super) fn close(&self, number: u32) -> Result<JobSpec, String> {
+        let job = self.plan_job(number).ok_or("no such job")?;
+        let outputs = |producer: u32, name: &str| self.compose.output(producer, name);
+        close(job, &outputs).map_err(|error| super::submission::chain(&error))
+    }
+
+    /// Log of an attempt, relative to the compose's directory: `logs/ARCH/KIND-VARIANT.ARCH.log`.
+    pub(super) fn log_of(&self, number: u32, attempt: u32) -> String {
+        let Some(job) = self.plan_job(number) else { return String::new() };
+        let arch = if job.name.arch.is_empty() { "global" } else { &job.name.arch };
+        let what = if job.name.variant.is_empty() {
+            job.name.kind.to_string()
+        } else {
+            format!("{}-{}", job.name.kind, job.name.variant)
+        };
+        // The first attempt has the plain name that Pungi's users look for.
+        let again = if attempt > 1 { format!(".attempt-{attempt}") } else { String::new() };
+        format!("logs/{arch}/{what}.{arch}{again}.log")
+    }
+
+    pub(super) fn log_path(&self, number: u32) -> PathBuf {
+        let attempt = self.compose.jobs.get(number as usize).map_or(1, |record| record.attempt.max(1));
+        self.meta.top.join(self.log_of(number, attempt))
+    }
+
+    /// Sends an event to all watchers; those that do not keep up are told so and dropped.
+    pub(super) fn notify(&mut self, event: &api::watch_response::Event, now: i64) {
+        self.watchers.retain_mut(|watcher| watcher.send(event.clone(), now));
+    }
+
+    pub(super) fn has_watchers(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
+    /// Opens a watch that begins with `present`.
+    pub(super) fn watch(
+        &mut self,
+        present: Vec<api::watch_response::Event>,
+        now: i64,
+    ) -> mpsc::Receiver<Result<api::WatchResponse, tonic::Status>> {
+        // Present state must fit besides news, however many jobs the compose has.
+        let (sender, receiver) = mpsc::channel(WATCH_QUEUE + present.len());
+        let mut watcher = Watcher { sender, sequence: 0 };
+        for event in present {
+            watcher.send(event, now);
+        }
+        self.watchers.push(watcher);
+        receiver
+    }
+}
+
+impl Watcher {
+    fn send(&mut self, event: api::watch_response::Event, now: i64) -> bool {
+        self.sequence += 1;
+        let response = api::WatchResponse {
+            sequence: self.sequence,
+            time: Some(crate::service::timestamp(now)),
+            event: Some(event),
+        };
+        self.sender.try_send(Ok(response)).is_ok()
+    }
+}
+
+
+/// Fences named in messages must belong to jobs of the plan.
+pub(super) fn known(live: &Live, fence: &Fence) -> bool {
+    live.plan_job(fence.job).is_some()
+}
+

@@ -1,0 +1,141 @@
+//! Writing changed records, fenced by the leader key, and reading all of them back.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tutti_job::Volumes;
+use tutti_store::{ErrorKind, Fence as LeaderFence, Operation, StateStore, StateStoreExt, Txn};
+
+use super::{
+    EngineError,
+    keys::{self, ComposeKey},
+    live::Live,
+    submission::Meta,
+};
+use crate::{
+    lifecycle::{Compose, Header, JobRecord},
+    plan::Plan,
+    spec::ComposeSpec,
+    volume,
+};
+
+/// Operations in one transaction: below the store's limit of 100, with room for the compare.
+const BATCH: usize = 96;
+/// Pause between tries while the store is away.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Records that changed since the last write, the newest value of each key.
+#[derive(Default)]
+pub(super) struct Dirty {
+    operations: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Dirty {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.operations.insert(key, value);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
+/// Writes everything; returns when it is durable.
+///
+/// More than one transaction is needed only when very many jobs change at once (a failure that skips them). A crash
+/// between two of them leaves dependents behind their producer's state, which loading repairs.
+pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Dirty) -> Result<(), EngineError> {
+    let operations: Vec<_> = dirty.operations.into_iter().collect();
+    for batch in operations.chunks(BATCH) {
+        let mut txn = Txn::new().when(fence.compare());
+        for (key, value) in batch {
+            txn = txn.and(Operation::put(key.clone(), value.clone()));
+        }
+        commit(store, txn).await?;
+    }
+    Ok(())
+}
+
+/// Puts carry whole values, so repeating a transaction whose outcome is unknown changes nothing.
+async fn commit(store: &dyn StateStore, txn: Txn) -> Result<(), EngineError> {
+    loop {
+        failpoint(|| "engine.store.before");
+        let result = store.txn(txn.clone()).await;
+        failpoint(|| "engine.store.after");
+        match result {
+            Ok(result) if result.succeeded => return Ok(()),
+            Ok(_) => return Err(EngineError::Deposed),
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown) => {
+                tracing::warn!(error = %error, "state store does not answer; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A point where only kill, sleep and pause make sense: an error here would mean nothing.
+fn failpoint(name: impl FnOnce() -> &'static str) {
+    let _ = tutti_failpoint::hit(name());
+}
+
+fn broken(compose_id: &str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> EngineError {
+    let compose_id = compose_id.to_owned();
+    move |source| EngineError::State { compose_id, source }
+}
+
+/// Reads every compose.
+pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live>, EngineError> {
+    let page = store.list(keys::COMPOSES.as_bytes()).await?;
+    let mut metas = BTreeMap::<String, Meta>::new();
+    let mut headers = BTreeMap::<String, Header>::new();
+    let mut jobs = BTreeMap::<String, BTreeMap<u32, JobRecord>>::new();
+    for kv in &page.kvs {
+        match keys::parse(&kv.key) {
+            Some(ComposeKey::Meta(id)) => {
+                let meta = serde_json::from_slice(&kv.value).map_err(|error| broken(id)(error.into()))?;
+                metas.insert(id.to_owned(), meta);
+            }
+            Some(ComposeKey::Header(id)) => {
+                let header = Header::decode(&kv.value).map_err(|error| broken(id)(error.into()))?;
+                headers.insert(id.to_owned(), header);
+            }
+            Some(ComposeKey::Job(id, number)) => {
+                let record = JobRecord::decode(&kv.value).map_err(|error| broken(id)(error.into()))?;
+                jobs.entry(id.to_owned()).or_default().insert(number, record);
+            }
+            None => {}
+        }
+    }
+    let mut composes = BTreeMap::new();
+    for (id, meta) in metas {
+        let Some(header) = headers.remove(&id) else { continue };
+        let records = jobs.remove(&id).unwrap_or_default();
+        match live(&id, meta, header, records) {
+            Ok(live) => {
+                composes.insert(id, live);
+            }
+            // One compose whose directory was removed must not keep the others from running.
+            Err(error) => tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "cannot load compose"),
+        }
+    }
+    Ok(composes)
+}
+
+fn live(
+    id: &str,
+    meta: Meta,
+    header: Header,
+    records: BTreeMap<u32, JobRecord>,
+) -> Result<Live, Box<dyn std::error::Error + Send + Sync>> {
+    let volumes = Volumes::new(&meta.top);
+    let spec: ComposeSpec = serde_json::from_slice(&volume::get_blob(&volumes, &meta.spec)?)?;
+    let plan: Plan = serde_json::from_slice(&volume::get_blob(&volumes, &meta.plan)?)?;
+    let mut jobs = vec![JobRecord::default(); plan.jobs.len()];
+    for (number, record) in records {
+        if let Some(slot) = jobs.get_mut(number as usize) {
+            *slot = record;
+        }
+    }
+    let compose = Compose::load(id, Arc::new(plan), header, jobs);
+    Ok(Live::new(compose, Arc::new(spec), meta))
+}

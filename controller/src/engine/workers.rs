@@ -1,0 +1,231 @@
+//! The workers that this controller knows, connected or not.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+use tonic::Status;
+use tutti_job::Fence;
+use tutti_proto::{compose as api, worker as wire, worker::session_response::Message};
+
+use crate::{lifecycle::Timestamp, schedule::WorkerView, service::timestamp};
+
+/// What goes down a session.
+pub(crate) type Sender = mpsc::Sender<Result<wire::SessionResponse, Status>>;
+
+/// One connection of a worker; a worker that connects again gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub(super) u64);
+
+/// One worker process.
+pub(super) struct Worker {
+    pub(super) id: String,
+    pub(super) arch: String,
+    pub(super) run_arches: BTreeSet<String>,
+    pub(super) kinds: BTreeSet<String>,
+    pub(super) cpu_milli: u32,
+    pub(super) memory_bytes: u64,
+    pub(super) draining: bool,
+    pub(super) session: Option<(SessionId, Sender)>,
+    pub(super) last_seen: Timestamp,
+    sent: u64,
+}
+
+/// All workers, by incarnation.
+pub(super) struct Workers {
+    by_executor: BTreeMap<u64, Worker>,
+    next_session: u64,
+    epoch: u64,
+}
+
+/// What the controller says of itself in Welcome.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Workers {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self { by_executor: BTreeMap::new(), next_session: 1, epoch }
+    }
+
+    /// Takes a worker's Hello. Returns its session, and answers with Welcome.
+    pub(super) fn connect(
+        &mut self,
+        hello: &wire::Hello,
+        sender: Sender,
+        timing: &super::Timing,
+        now: Timestamp,
+    ) -> Result<SessionId, Status> {
+        let ours = tutti_proto::WORKER_PROTOCOL;
+        let proto = hello.proto_max.min(*ours.end());
+        if proto < hello.proto_min.max(*ours.start()) {
+            return Err(Status::failed_precondition(format!(
+                "this controller speaks worker protocol {}-{}, the worker {}-{}: upgrade the older one",
+                ours.start(),
+                ours.end(),
+                hello.proto_min,
+                hello.proto_max
+            )));
+        }
+        if hello.worker_id.is_empty() || hello.worker_id.len() > 128 || hello.worker_id.chars().any(char::is_control) {
+            return Err(Status::invalid_argument("worker_id must have 1 to 128 characters, none of them control"));
+        }
+        let capabilities = hello.capabilities.clone().unwrap_or_default();
+        let resources = capabilities.resources.unwrap_or_default();
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        // A new incarnation of a worker replaces the old one: its processes died with it.
+        let draining = self.by_executor.get(&hello.incarnation).is_some_and(|worker| worker.draining);
+        let worker = Worker {
+            id: hello.worker_id.clone(),
+            arch: capabilities.arch,
+            run_arches: capabilities.run_arches.into_iter().collect(),
+            kinds: capabilities.job_kinds.into_iter().collect(),
+            cpu_milli: resources.cpu_milli,
+            memory_bytes: resources.memory_bytes,
+            draining,
+            session: Some((session, sender)),
+            last_seen: now,
+            sent: 0,
+        };
+        self.by_executor.insert(hello.incarnation, worker);
+        let duration = |time: Duration| prost_types::Duration {
+            seconds: time.as_secs() as i64,
+            nanos: time.subsec_nanos() as i32,
+        };
+        let welcome = wire::Welcome {
+            proto,
+            heartbeat: Some(duration(timing.heartbeat)),
+            lease: Some(duration(timing.lease)),
+            orphan_grace: Some(duration(timing.orphan_grace)),
+            controller_version: VERSION.to_owned(),
+        };
+        self.send(hello.incarnation, Message::Welcome(welcome));
+        Ok(session)
+    }
+
+    /// Incarnation of the worker behind a session, if that session is its present one.
+    pub(super) fn executor_of(&self, session: SessionId) -> Option<u64> {
+        let owner = |worker: &Worker| worker.session.as_ref().is_some_and(|(own, _)| *own == session);
+        self.by_executor.iter().find(|(_, worker)| owner(worker)).map(|(executor, _)| *executor)
+    }
+
+    pub(super) fn seen(&mut self, executor: u64, now: Timestamp) {
+        if let Some(worker) = self.by_executor.get_mut(&executor) {
+            worker.last_seen = now;
+        }
+    }
+
+    pub(super) fn set_draining(&mut self, executor: u64, draining: bool) {
+        if let Some(worker) = self.by_executor.get_mut(&executor) {
+            worker.draining = draining;
+        }
+    }
+
+    /// Marks workers of that name; returns whether there is one.
+    pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> bool {
+        let mut found = false;
+        for worker in self.by_executor.values_mut().filter(|worker| worker.id == worker_id) {
+            worker.draining = draining;
+            found = true;
+        }
+        found
+    }
+
+    /// The stream ended: whether the worker lives is for its lease to say.
+    pub(super) fn disconnect(&mut self, session: SessionId) -> Option<u64> {
+        let executor = self.executor_of(session)?;
+        if let Some(worker) = self.by_executor.get_mut(&executor) {
+            worker.session = None;
+        }
+        Some(executor)
+    }
+
+    /// A worker that stored state names and that has not connected (yet) to this controller.
+    pub(super) fn expect(&mut self, executor: u64, worker_id: &str, now: Timestamp) {
+        self.by_executor.entry(executor).or_insert_with(|| Worker {
+            id: worker_id.to_owned(),
+            arch: String::new(),
+            run_arches: BTreeSet::new(),
+            kinds: BTreeSet::new(),
+            cpu_milli: 0,
+            memory_bytes: 0,
+            draining: false,
+            session: None,
+            last_seen: now,
+            sent: 0,
+        });
+    }
+
+    /// Workers that were silent for longer than `limit`; they are forgotten.
+    pub(super) fn take_lost(&mut self, limit: Duration, now: Timestamp) -> Vec<u64> {
+        let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let silent = |worker: &Worker| now.0 - worker.last_seen.0 > limit;
+        let lost: Vec<_> =
+            self.by_executor.iter().filter(|(_, worker)| silent(worker)).map(|(executor, _)| *executor).collect();
+        for executor in &lost {
+            self.by_executor.remove(executor);
+        }
+        lost
+    }
+
+    /// Sends, if the worker is connected and reads. One that lets the queue fill is cut off: it connects again and
+    /// states everything anew.
+    pub(super) fn send(&mut self, executor: u64, message: Message) {
+        let epoch = self.epoch;
+        let Some(worker) = self.by_executor.get_mut(&executor) else { return };
+        worker.sent += 1;
+        let response = wire::SessionResponse { sequence: worker.sent, epoch, message: Some(message) };
+        let full = worker.session.as_ref().is_some_and(|(_, sender)| sender.try_send(Ok(response)).is_err());
+        if full {
+            tracing::warn!(worker_id = %worker.id, "worker does not read its session; cutting it off");
+            worker.session = None;
+        }
+    }
+
+    /// What the scheduler sees. `running` names what each worker runs, with what it was reserved.
+    pub(super) fn views(&self, running: &BTreeMap<u64, Vec<(Fence, tutti_job::Resources)>>) -> Vec<WorkerView> {
+        let empty = Vec::new();
+        self.by_executor
+            .iter()
+            .map(|(executor, worker)| {
+                let jobs = running.get(executor).unwrap_or(&empty);
+                let used_cpu: u32 = jobs.iter().map(|(_, reserved)| reserved.cpu_milli).sum();
+                let used_memory: u64 = jobs.iter().map(|(_, reserved)| reserved.memory_bytes).sum();
+                let total = tutti_job::Resources { cpu_milli: worker.cpu_milli, memory_bytes: worker.memory_bytes };
+                WorkerView {
+                    id: worker.id.clone(),
+                    executor: *executor,
+                    arch: worker.arch.clone(),
+                    run_arches: worker.run_arches.iter().cloned().collect(),
+                    kinds: worker.kinds.iter().cloned().collect(),
+                    free: tutti_job::Resources {
+                        cpu_milli: total.cpu_milli.saturating_sub(used_cpu),
+                        memory_bytes: total.memory_bytes.saturating_sub(used_memory),
+                    },
+                    total,
+                    draining: worker.draining,
+                    connected: worker.session.is_some(),
+                    running: jobs.len() as u32,
+                }
+            })
+            .collect()
+    }
+
+    /// What `tutti drain` lists. `names` gives what each runs.
+    pub(super) fn list(&self, names: &BTreeMap<u64, Vec<String>>) -> Vec<api::Worker> {
+        self.by_executor
+            .iter()
+            .map(|(executor, worker)| api::Worker {
+                worker_id: worker.id.clone(),
+                arch: worker.arch.clone(),
+                connected: worker.session.is_some(),
+                draining: worker.draining,
+                running: names.get(executor).cloned().unwrap_or_default(),
+                last_seen: Some(timestamp(worker.last_seen.0)),
+                cpu_milli: worker.cpu_milli,
+                memory_bytes: worker.memory_bytes,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! A whole controller: election, engine and servers, from start to clean end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tutti_store::{Campaign, Clock, Leadership, RedbStore, StateStore, SystemClock, campaign};
+
+use crate::{
+    engine::{self, EngineError, Handle, LEADER_KEY, Timing},
+    server::{self, Bound, ServerError},
+};
+
+/// Lease of the leader key: the store's floor is 2 s, and a dead leader is replaced after this long.
+const LEADER_TTL: Duration = Duration::from_secs(3);
+
+/// Why a controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state file cannot be used.
+    #[error("cannot open the state store {path}")]
+    Open {
+        /// File.
+        path: String,
+        /// Why.
+        #[source]
+        source: tutti_store::StoreError,
+    },
+    /// The election failed.
+    #[error("cannot become the leading controller")]
+    Election(#[source] tutti_store::StoreError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A socket failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+/// A controller that runs.
+pub struct Controller {
+    /// The way to talk to its engine.
+    pub handle: Handle,
+    engine: tokio::task::JoinHandle<Result<(), EngineError>>,
+    leadership: Arc<Leadership>,
+    store: RedbStore,
+    stop: CancellationToken,
+}
+
+impl Controller {
+    /// Opens the embedded store, becomes leader and loads all composes. Nothing is served yet.
+    ///
+    /// # Errors
+    /// [`RunError`]; a store that another process has open says so.
+    pub async fn start(state: &Path, timing: Timing, stop: CancellationToken) -> Result<Self, RunError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let opened = RedbStore::open(state, Arc::clone(&clock)).await;
+        let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
+        let shared: Arc<dyn StateStore> = Arc::new(store.clone());
+        let identity = format!("pid-{}", std::process::id()).into_bytes();
+        let contest = Campaign { key: LEADER_KEY.to_vec(), identity, ttl: LEADER_TTL };
+        let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
+        let leadership = Arc::new(leadership);
+        let config =
+            engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
+        let engine = engine::start(config).await?;
+        let keeper = Arc::clone(&leadership);
+        engine.handle.tasks().spawn("leader lease", async move { keeper.keep().await });
+        Ok(Self { handle: engine.handle, engine: engine.task, leadership, store, stop })
+    }
+
+    /// Serves until `stop`, then ends cleanly: the next controller need not wait for the lease.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn serve(self, bound: Vec<Bound>, insecure_loopback: bool) -> Result<(), RunError> {
+        let mut engine = self.engine;
+        let servers = server::serve(bound, self.handle.clone(), insecure_loopback, self.stop.clone());
+        tokio::pin!(servers);
+        // Neither branch loses anything when dropped: the other one's end ends the process.
+        let result = tokio::select! {
+            served = &mut servers => served.map_err(RunError::from),
+            ended = &mut engine => match ended {
+                Ok(result) => result.map_err(RunError::from),
+                Err(error) => Err(RunError::Engine(EngineError::Panicked(error.to_string()))),
+            },
+        };
+        self.stop.cancel();
+        self.handle.tasks().finish().await;
+        if self.leadership.is_valid() {
+            if let Err(error) = self.leadership.resign().await {
+                tracing::warn!(%error, "cannot give the leadership back; it ends with its lease");
+            }
+        }
+        self.store.close().await;
+        result
+    }
+}

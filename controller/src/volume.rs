@@ -1,0 +1,209 @@
+//! The compose volume as the controller uses it: making a compose's directory, its blobs, STATUS and `latest-` link.
+//!
+//! Every step is idempotent, so it can be done again after a crash. Files appear by rename, whole or not at all.
+//! The volume may be NFS: no locks, no appends by two writers, and a reply that was lost shows as EEXIST or ENOENT,
+//! where looking again decides.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use tutti_failpoint::failpoint;
+use tutti_job::{Digest, Volumes};
+
+/// What went wrong on the volume.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// A call failed.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A blob's bytes are not those that its name says.
+    #[error("blob {digest} has other bytes than its name says ({path})")]
+    Digest {
+        /// Name.
+        digest: Digest,
+        /// Where.
+        path: PathBuf,
+    },
+    /// More respins than anybody makes in one day.
+    #[error("no free compose id {prefix}N below {limit} in {dir}")]
+    Respins {
+        /// Id without the number.
+        prefix: String,
+        /// How many were tried.
+        limit: u32,
+        /// Target directory.
+        dir: PathBuf,
+    },
+    /// A test's failpoint.
+    #[error(transparent)]
+    Failpoint(#[from] tutti_failpoint::FailpointError),
+}
+
+/// Adds what was being done to an I/O error.
+pub(crate) fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> VolumeError + 'a {
+    move |source| VolumeError::Io { what, path: path.to_owned(), source }
+}
+
+/// Respins of one day that are probed before giving up.
+const RESPIN_LIMIT: u32 = 100_000;
+
+/// Makes the directory of a new compose by counting up from respin `first` until a name is free, as Pungi does.
+///
+/// `mkdir` is the arbiter between any number of composes that start at once. Returns the respin and the directory.
+///
+/// # Errors
+/// When the target directory cannot be written.
+pub fn reserve(target: &Path, id_prefix: &str, first: u32) -> Result<(u32, PathBuf), VolumeError> {
+    fs::create_dir_all(target).map_err(at("create target directory", target))?;
+    for respin in first..RESPIN_LIMIT {
+        let dir = target.join(format!("{id_prefix}{respin}"));
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok((respin, dir)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(at("create compose directory", &dir)(error)),
+        }
+    }
+    Err(VolumeError::Respins { prefix: id_prefix.to_owned(), limit: RESPIN_LIMIT, dir: target.to_owned() })
+}
+
+/// Writes a file so that readers see the old or the new bytes, never a part.
+///
+/// # Errors
+/// I/O errors; the temporary file is removed then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(at("create directory", parent))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = parent.join(name);
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        at("write", path)(error)
+    })
+}
+
+/// Puts a blob into the compose's blob directory; one that is there is left alone.
+///
+/// # Errors
+/// I/O errors.
+pub fn put_blob(volumes: &Volumes, bytes: &[u8]) -> Result<Digest, VolumeError> {
+    let digest = Digest::of(bytes);
+    let path = volumes.blob(&digest);
+    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64) {
+        return Ok(digest);
+    }
+    write_atomically(&path, bytes)?;
+    Ok(digest)
+}
+
+/// Reads a blob and checks its digest.
+///
+/// # Errors
+/// When it is absent, unreadable or has other bytes.
+pub fn get_blob(volumes: &Volumes, digest: &Digest) -> Result<Vec<u8>, VolumeError> {
+    let path = volumes.blob(digest);
+    let bytes = fs::read(&path).map_err(at("read blob", &path))?;
+    if Digest::of(&bytes) != *digest {
+        return Err(VolumeError::Digest { digest: *digest, path });
+    }
+    Ok(bytes)
+}
+
+/// Moves a verified staged file to its place among the blobs. Done again after success, it changes nothing.
+///
+/// # Errors
+/// I/O errors, and when neither the staged file nor the blob is there.
+pub fn adopt_blob(volumes: &Volumes, staged: &Path, digest: &Digest) -> Result<(), VolumeError> {
+    failpoint!("volume.adopt_blob.before");
+    let path = volumes.blob(digest);
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(at("create directory", parent))?;
+    match fs::rename(staged, &path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+        Err(error) => Err(at("move into place", staged)(error)),
+    }
+}
+
+/// Writes the one word of `STATUS`.
+///
+/// # Errors
+/// I/O errors.
+pub fn write_status(top: &Path, status: &str) -> Result<(), VolumeError> {
+    failpoint!("volume.write_status.before");
+    write_atomically(&top.join("STATUS"), format!("{status}\n").as_bytes())
+}
+
+/// Points `target/latest-…` to the compose, replacing an older link by rename.
+///
+/// # Errors
+/// I/O errors; something that is not a link stands in the way.
+pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(), VolumeError> {
+    failpoint!("volume.latest_link.before");
+    let path = target.join(link);
+    if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.file_type().is_symlink()) {
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, "exists and is not a symbolic link");
+        return Err(at("replace", &path)(error));
+    }
+    let temporary = target.join(format!(".{link}.{compose_id}.tmp"));
+    match std::os::unix::fs::symlink(compose_id, &temporary) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at("link", &temporary)(error)),
+        _ => {}
+    }
+    fs::rename(&temporary, &path).map_err(at("replace", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn respins_count_up() {
+        let target = tempfile::tempdir().unwrap();
+        assert_eq!(reserve(target.path(), "C-1-20261122.n.", 0).unwrap().0, 0);
+        assert_eq!(reserve(target.path(), "C-1-20261122.n.", 0).unwrap().0, 1);
+        assert_eq!(reserve(target.path(), "C-1-20261122.t.", 0).unwrap().0, 0);
+    }
+
+    #[test]
+    fn adopting_twice_is_harmless_and_bytes_are_checked() {
+        let top = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(top.path());
+        let staged = top.path().join("staged");
+        fs::write(&staged, b"abc").unwrap();
+        let digest = Digest::of(b"abc");
+        adopt_blob(&volumes, &staged, &digest).unwrap();
+        adopt_blob(&volumes, &staged, &digest).unwrap();
+        assert_eq!(get_blob(&volumes, &digest).unwrap(), b"abc");
+        fs::write(volumes.blob(&digest), b"abd").unwrap();
+        assert!(matches!(get_blob(&volumes, &digest), Err(VolumeError::Digest { .. })));
+        assert!(adopt_blob(&volumes, &staged, &Digest::of(b"other")).is_err());
+    }
+
+    #[test]
+    fn latest_link_is_replaced_but_never_a_directory() {
+        let target = tempfile::tempdir().unwrap();
+        move_latest_link(target.path(), "latest-C-1", "C-1-0").unwrap();
+        move_latest_link(target.path(), "latest-C-1", "C-1-1").unwrap();
+        assert_eq!(fs::read_link(target.path().join("latest-C-1")).unwrap(), Path::new("C-1-1"));
+        fs::create_dir(target.path().join("latest-D-1")).unwrap();
+        assert!(move_latest_link(target.path(), "latest-D-1", "D-1-0").is_err());
+    }
+}
