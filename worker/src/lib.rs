@@ -7,13 +7,23 @@
 //!
 //! Nothing here decides what is committed: a worker reports outcomes until the controller says Commit or Refused.
 
+mod attempt;
 pub mod child;
 pub mod error;
+mod journal;
+mod offer;
+mod process;
 pub mod report;
 pub mod runner;
 pub mod runners;
 pub mod sandbox;
+mod session;
+mod state;
 pub mod wire;
+mod worker;
 
 pub use error::{FailureClass, OrFail, RunnerError};
 pub use runner::{Access, JobContext, Output, RunnerFn, Runners};
+pub use session::Tls;
+pub use wire::SandboxMode;
+pub use worker::{Shutdown, Worker, WorkerConfig, WorkerError};

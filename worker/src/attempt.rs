@@ -1,0 +1,380 @@
+//! One attempt, as the worker sees it: a child process with deadlines, killed with all that it started.
+//!
+//! [`run`] always returns an ending, and returns only when every process of the attempt is dead: a slot that is
+//! reported free is free. The staging directory stays; what becomes of it is decided by Commit or Refused.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Seek as _,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tutti_job::{Fence, Volumes};
+
+use crate::{
+    FailureClass, OrFail as _, RunnerError, child,
+    process::{Family, MARKER, Spawner},
+    sandbox,
+    wire::{Ending, Failure, Line, MAX_LINE, Report, Request, SandboxMode, to_hex},
+};
+
+/// How long the child may take to read its request, and to end after its result.
+const SHORT: Duration = Duration::from_secs(10);
+/// Variables that the child gets from the worker's environment; all others are dropped.
+const KEPT: [&str; 12] = [
+    "PATH",
+    "RUST_BACKTRACE",
+    "TUTTI_FAILPOINTS",
+    "TUTTI_FAILPOINT_LOG",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// What to run, and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) compose_id: String,
+    pub(crate) fence: Fence,
+    pub(crate) job_name: String,
+    pub(crate) spec: Vec<u8>,
+    /// With the staging directory set.
+    pub(crate) volumes: Volumes,
+    pub(crate) threads: usize,
+    pub(crate) idle: Duration,
+    pub(crate) wall: Duration,
+    pub(crate) log: PathBuf,
+    pub(crate) traceparent: String,
+}
+
+/// The program that children run.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) executable: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) sandbox: SandboxMode,
+}
+
+/// Why an attempt shall end before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) failure: Failure,
+    pub(crate) grace: Duration,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) phase: String,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) ending: Ending,
+    pub(crate) counters: BTreeMap<String, u64>,
+    pub(crate) cpu: Duration,
+    pub(crate) peak_memory: u64,
+    pub(crate) started: SystemTime,
+    pub(crate) ended: SystemTime,
+    pub(crate) conditions: Vec<String>,
+}
+
+/// Runs one attempt to its end.
+pub(crate) async fn run(
+    order: &Order,
+    program: &Program,
+    spawner: &Spawner,
+    stop: watch::Receiver<Option<Stop>>,
+    status: impl Fn(Status),
+) -> Finished {
+    let started = SystemTime::now();
+    let mut conditions = Vec::new();
+    let report = match Box::pin(attempt(order, program, spawner, stop, status, &mut conditions)).await {
+        Ok(report) => report,
+        Err(failure) => {
+            Report { ending: Ending::Failure(failure), counters: BTreeMap::new(), cpu_ms: 0, peak_memory: 0 }
+        }
+    };
+    Finished {
+        ending: report.ending,
+        counters: report.counters,
+        cpu: Duration::from_millis(report.cpu_ms),
+        peak_memory: report.peak_memory,
+        started,
+        ended: SystemTime::now(),
+        conditions,
+    }
+}
+
+enum End {
+    Reported(Report),
+    Stopped(Stop),
+    Exited,
+    Broken(String),
+}
+
+async fn attempt(
+    order: &Order,
+    program: &Program,
+    spawner: &Spawner,
+    mut stop: watch::Receiver<Option<Stop>>,
+    status: impl Fn(Status),
+    conditions: &mut Vec<String>,
+) -> Result<Report, Failure> {
+    tutti_failpoint::hit("worker.attempt.prepare").or_fail(FailureClass::Infra, || "failpoint")?;
+    let begin = Instant::now();
+    let log = prepare(order).await?;
+    let marker = format!("{}/{}", order.compose_id, order.fence);
+    let mut child = spawner.spawn(command(order, program, &marker, log)).await.or_fail(FailureClass::Infra, || {
+        format!("failed to start {} for {}", program.executable.display(), order.job_name)
+    })?;
+    let family = Family::of(&child, &marker);
+    let (Some(family), Some(mut stdin), Some(stdout)) = (family, child.stdin.take(), child.stdout.take()) else {
+        return Err(RunnerError::infra(format!("the process of {} ended at once", order.job_name)).into());
+    };
+    let mut lines = Lines::new(stdout);
+    let sent = send_request(&mut stdin, order, program).await;
+    let end = match sent {
+        Ok(()) => Box::pin(watch_child(order, begin, &mut child, &mut lines, &mut stop, &status, conditions)).await,
+        // A child that could not even read its request says more by its status.
+        Err(_) => End::Exited,
+    };
+    let _ = tutti_failpoint::hit("worker.attempt.ended");
+    let exit = end_child(&end, &mut child, stdin, &family).await;
+    let left = family.extinguish().await;
+    if !left.is_empty() {
+        conditions.push(format!("processes {left:?} of {} cannot be killed", order.job_name));
+    }
+    match end {
+        End::Reported(report) => Ok(report),
+        End::Stopped(stop) => Err(stop.failure),
+        End::Broken(text) => Err(RunnerError::infra(format!("{} reported nonsense: {text}", order.job_name)).into()),
+        // The result may stand in the pipe though the exit was noticed first.
+        End::Exited => match timeout(SHORT, last_report(&mut lines)).await {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) | Err(_) => Err(without_result(&order.job_name, exit)),
+        },
+    }
+}
+
+/// Makes a fresh staging directory and opens the log at its end.
+async fn prepare(order: &Order) -> Result<fs::File, RunnerError> {
+    let staging = order.volumes.staging.clone().ok_or(tutti_job::PathError::Unmapped("staging"))?;
+    let log = order.log.clone();
+    tokio::task::spawn_blocking(move || {
+        make_staging(&staging)
+            .or_fail(FailureClass::Infra, || format!("failed to make the staging directory {}", staging.display()))?;
+        open_log(&log).or_fail(FailureClass::Infra, || format!("failed to open the log {}", log.display()))
+    })
+    .await
+    .or_fail(FailureClass::Infra, || "failed to prepare the attempt")?
+}
+
+fn make_staging(staging: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    sandbox::STAGING_PARTS.iter().try_for_each(|part| fs::create_dir_all(staging.join(part)))
+}
+
+/// The child and its tools share one open file, hence one position: nothing is overwritten, and no O_APPEND, which
+/// NFS does not have, is needed.
+fn open_log(path: &Path) -> io::Result<fs::File> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    file.seek(io::SeekFrom::End(0))?;
+    Ok(file)
+}
+
+fn command(order: &Order, program: &Program, marker: &str, log: fs::File) -> Command {
+    let mut command = Command::new(&program.executable);
+    command.args(&program.arguments).env_clear().process_group(0).kill_on_drop(true).current_dir("/");
+    for name in KEPT {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    let scratch = order.volumes.staging.as_deref().unwrap_or(Path::new("/nonexistent")).join("scratch");
+    command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", &scratch).env("TMPDIR", &scratch);
+    command.env(MARKER, marker);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log));
+    command
+}
+
+async fn send_request(stdin: &mut ChildStdin, order: &Order, program: &Program) -> io::Result<()> {
+    let request = Request {
+        spec: to_hex(&order.spec),
+        job_name: order.job_name.clone(),
+        fence: order.fence,
+        volumes: order.volumes.clone(),
+        threads: order.threads,
+        sandbox: program.sandbox,
+        worker: child::own_pid(),
+    };
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    timeout(SHORT, stdin.write_all(&line)).await?
+}
+
+/// Waits for the result, the end of the process, an order to stop, or a deadline. Every branch may be dropped and
+/// polled anew: [`Lines`] keeps what it has read, `watch` and `wait` keep their state.
+async fn watch_child(
+    order: &Order,
+    begin: Instant,
+    child: &mut Child,
+    lines: &mut Lines,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    status: &impl Fn(Status),
+    conditions: &mut Vec<String>,
+) -> End {
+    let wall = begin + order.wall;
+    let mut idle = begin + order.idle;
+    let mut last = Status::default();
+    loop {
+        tokio::select! {
+            wanted = stop_order(stop) => return End::Stopped(wanted),
+            () = tokio::time::sleep_until(wall.min(idle)) => return End::Stopped(too_long(order, wall <= idle, &last)),
+            line = lines.next() => match line {
+                Ok(Some(Line::Progress { phase, done, total })) => {
+                    let now = Status { phase: crate::error::one_line(&phase), done, total };
+                    if now != last {
+                        idle = Instant::now() + order.idle;
+                        last = now.clone();
+                        status(now);
+                    }
+                }
+                Ok(Some(Line::Condition(text))) if conditions.len() < 16 => conditions.push(crate::error::one_line(&text)),
+                Ok(Some(Line::Condition(_))) => {}
+                Ok(Some(Line::Result(report))) => return End::Reported(report),
+                Ok(None) => return End::Exited,
+                Err(error) => return End::Broken(error.to_string()),
+            },
+            _ = child.wait() => return End::Exited,
+        }
+    }
+}
+
+/// Waits for an order to stop. A worker that dropped the sender wants the attempt to end as well.
+async fn stop_order(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    match stop.wait_for(Option::is_some).await.map(|value| value.clone()) {
+        Ok(Some(order)) => order,
+        Ok(None) | Err(_) => Stop {
+            failure: RunnerError::new(FailureClass::Cancelled, "the worker ended").into(),
+            grace: Duration::ZERO,
+        },
+    }
+}
+
+fn too_long(order: &Order, wall: bool, last: &Status) -> Stop {
+    let cause = if wall {
+        format!("{} ran longer than its limit of {:?}", order.job_name, order.wall)
+    } else {
+        format!("{} made no progress for {:?}", order.job_name, order.idle)
+    };
+    let place = if last.phase.is_empty() {
+        String::from("it had not reported any phase")
+    } else {
+        format!("last seen in phase {:?} at {} of {}", last.phase, last.done, last.total)
+    };
+    let error = RunnerError::new(FailureClass::Timeout, cause).with_hint(place);
+    Stop { failure: error.into(), grace: Duration::from_secs(3) }
+}
+
+/// Ends the leader and takes its status. What it leaves is the caller's to kill.
+async fn end_child(end: &End, child: &mut Child, stdin: ChildStdin, family: &Family) -> Option<ExitStatus> {
+    let patience = match end {
+        End::Stopped(stop) => {
+            family.signal(Signal::TERM);
+            stop.grace
+        }
+        End::Reported(_) | End::Exited => SHORT,
+        End::Broken(_) => Duration::ZERO,
+    };
+    let ended = timeout(patience, child.wait()).await;
+    // Its end makes the child kill its group; until here it was the child's sign that we live.
+    drop(stdin);
+    match ended {
+        Ok(status) => status.ok(),
+        Err(_) => {
+            family.signal(Signal::KILL);
+            timeout(SHORT, child.wait()).await.ok()?.ok()
+        }
+    }
+}
+
+async fn last_report(lines: &mut Lines) -> Option<Report> {
+    loop {
+        match lines.next().await {
+            Ok(Some(Line::Result(report))) => return Some(report),
+            Ok(Some(Line::Progress { .. } | Line::Condition(_))) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+fn without_result(job: &str, exit: Option<ExitStatus>) -> Failure {
+    let error = match exit.map(|status| (status.signal(), status.code())) {
+        Some((Some(9), _)) => RunnerError::infra(format!("{job} was killed by signal 9"))
+            .with_hint("perhaps the host or its control group ran out of memory; see the kernel's log there"),
+        Some((Some(signal), _)) => RunnerError::infra(format!("{job} was killed by signal {signal}")),
+        Some((None, Some(code))) => RunnerError::infra(format!("{job} ended with status {code} and without a result"))
+            .with_hint("the end of the attempt's log may say more"),
+        Some((None, None)) | None => RunnerError::infra(format!("{job} ended without a result")),
+    };
+    error.into()
+}
+
+/// Lines of JSON from a pipe, each bounded.
+struct Lines {
+    pipe: ChildStdout,
+    buffer: Vec<u8>,
+    /// Bytes of the buffer that are known to hold no newline.
+    searched: usize,
+}
+
+impl Lines {
+    fn new(pipe: ChildStdout) -> Self {
+        Self { pipe, buffer: Vec::new(), searched: 0 }
+    }
+
+    /// The next line; none at the end. Cancel safe: bytes that were read stay in the buffer.
+    async fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            if let Some(position) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let rest = self.buffer.split_off(self.searched + position + 1);
+                let line = std::mem::replace(&mut self.buffer, rest);
+                self.searched = 0;
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_LINE {
+                return Err(io::Error::other(format!("a line longer than {MAX_LINE} bytes")));
+            }
+            if self.pipe.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}

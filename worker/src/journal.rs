@@ -1,0 +1,111 @@
+//! Outcomes on this host's disk, from the end of an attempt until the controller has settled it.
+//!
+//! A worker's children die with it, so after a restart only finished attempts matter: their outcomes are sent by the
+//! next incarnation, under the fence of the old one.
+
+use std::{fs, io, io::Read as _, io::Write as _, path::PathBuf};
+
+use prost::Message as _;
+use tutti_job::Digest;
+use tutti_proto::worker::Outcome;
+
+use crate::state::Key;
+
+/// Largest journal file that is read, bytes.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// One outcome and the staging directory that its files are in.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Record {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) outcome: Option<Outcome>,
+    #[prost(string, tag = "2")]
+    pub(crate) staging: String,
+}
+
+/// The directory of unsettled outcomes. One worker per directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    directory: PathBuf,
+}
+
+impl Journal {
+    pub(crate) fn open(state: &std::path::Path) -> io::Result<Self> {
+        let directory = state.join("outcomes");
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory })
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        // The compose's id comes from outside and is no file name.
+        let compose = Digest::of(key.compose_id.as_bytes()).to_string();
+        self.directory.join(format!("{}-{}.outcome", &compose[..16], key.fence))
+    }
+
+    /// Writes a record, whole or not at all.
+    pub(crate) fn put(&self, key: &Key, record: &Record) -> io::Result<()> {
+        let path = self.path(key);
+        let temporary = path.with_extension("new");
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(&record.encode_to_vec())?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)?;
+        fs::File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes a record, if it is there.
+    pub(crate) fn remove(&self, key: &Key) -> io::Result<()> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// All whole records. What is damaged is set aside as `….bad` and not read again.
+    pub(crate) fn load(&self) -> io::Result<Vec<(Key, Record)>> {
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "outcome") {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            fs::File::open(&path)?.take(MAX_SIZE).read_to_end(&mut bytes)?;
+            let record = Record::decode(bytes.as_slice()).ok();
+            let key = record.as_ref().and_then(|record| Key::of(record.outcome.as_ref()?.fence.as_ref()?));
+            match (key, record) {
+                (Some(key), Some(record)) => records.push((key, record)),
+                (None, _) | (_, None) => {
+                    tracing::warn!(path = %path.display(), "a journaled outcome is damaged and was set aside");
+                    fs::rename(&path, path.with_extension("bad"))?;
+                }
+            }
+        }
+        records.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tutti_job::Fence;
+
+    #[test]
+    fn records_survive_and_damage_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let key = Key { compose_id: "../C/1".into(), fence: Fence { job: 1, attempt: 2, executor: 3 } };
+        let outcome = Outcome { fence: Some(key.to_proto()), ..Outcome::default() };
+        let record = Record { outcome: Some(outcome), staging: "/s".into() };
+        journal.put(&key, &record).unwrap();
+        fs::write(directory.path().join("outcomes/x.outcome"), b"\xff\xff").unwrap();
+        fs::write(directory.path().join("outcomes/y.new"), b"half").unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        assert_eq!(journal.load().unwrap(), [(key.clone(), record)]);
+        assert!(directory.path().join("outcomes/x.bad").exists());
+        journal.remove(&key).unwrap();
+        journal.remove(&key).unwrap();
+        assert!(journal.load().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! One pass over one RPM file: headers, facts, checksums.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use sha2::{Digest as _, Sha256};
+use tutti_distro::layout::package_file_name;
+use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, Hasher, Record};
+use tutti_rpm::{Evr, HeaderReader, Package};
+
+use super::sources::SourceFile;
+use crate::{FailureClass, JobContext, OrFail as _, RunnerError};
+
+/// Bytes of one read after the headers.
+const BLOCK: usize = 512 * 1024;
+/// What to do about a damaged file.
+const FETCH_AGAIN: &str = "fetch the file again or remove it from the repository";
+
+/// Buffers of one thread.
+pub(super) struct Buffers {
+    headers: HeaderReader,
+    block: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { headers: HeaderReader::default(), block: vec![0; BLOCK] }
+    }
+}
+
+/// What choosing packages needs to know of one file; everything else is in its record.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) name: String,
+    pub(super) evr: Evr,
+    pub(super) arch: String,
+    pub(super) source_rpm: Option<String>,
+    pub(super) signing_key: Option<String>,
+    pub(super) exclude_arch: Vec<String>,
+    pub(super) exclusive_arch: Vec<String>,
+    pub(super) size: u64,
+    pub(super) mtime: i64,
+    pub(super) checksum: Checksum,
+    /// SHA-256 of the main header, and the payload's length: equal for copies that differ in their signature only.
+    pub(super) content: ([u8; 32], u64),
+}
+
+impl Facts {
+    /// `NAME-VERSION-RELEASE.ARCH.rpm`, as the header says.
+    pub(super) fn file_name(&self) -> String {
+        format!("{}-{}-{}.{}.rpm", self.name, self.evr.version, self.evr.release, self.arch)
+    }
+
+    /// `NAME-[EPOCH:]VERSION-RELEASE.ARCH`.
+    pub(super) fn nevra(&self) -> String {
+        format!("{}-{}.{}", self.name, self.evr, self.arch)
+    }
+
+    pub(super) fn is_source(&self) -> bool {
+        self.arch == "src" || self.arch == "nosrc"
+    }
+}
+
+/// Counts and hashes what passes.
+struct Tee<'a> {
+    file: &'a File,
+    hashers: Vec<Hasher>,
+    length: u64,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        for hasher in &mut self.hashers {
+            hasher.update(&buffer[..count]);
+        }
+        self.length += count as u64;
+        Ok(count)
+    }
+}
+
+/// Reads one file from its first byte to its last, once, and makes its record.
+///
+/// # Errors
+/// Class input, naming the file, for what is no whole RPM or not what its repository says; infra when the volume fails.
+pub(super) fn read(
+    context: &JobContext,
+    kind: ChecksumType,
+    buffers: &mut Buffers,
+    source: &SourceFile,
+) -> Result<(Facts, Record), RunnerError> {
+    let path = &source.path;
+    let file = File::open(path).or_fail(FailureClass::Input, || format!("failed to open {}", path.display()))?;
+    let metadata = file.metadata().or_fail(FailureClass::Input, || format!("failed to look at {}", path.display()))?;
+    let kinds = kinds_to_hash(kind, source.expected.as_ref());
+    let mut tee = Tee { file: &file, hashers: kinds.iter().map(|kind| kind.hasher()).collect(), length: 0 };
+    let headers = buffers.headers.read_from(&mut tee).map_err(|error| unreadable(path, error))?;
+    drain(&mut tee, &mut buffers.block)
+        .or_fail(FailureClass::Input, || format!("failed to read {}", path.display()))?;
+    let Tee { hashers, length, .. } = tee;
+    check_length(path, headers.expected_size().map_err(|error| unreadable(path, error))?, length, metadata.size())?;
+    let sums: Vec<Checksum> = hashers.into_iter().map(Hasher::finish).collect();
+    if let Some(expected) = &source.expected {
+        check_expected(path, expected, &sums)?;
+    }
+    let package = headers.package().map_err(|error| unreadable(path, error))?;
+    package_file_name(&package.nevra())
+        .or_fail(FailureClass::Input, || format!("the header of {} has an unusable name", path.display()))?;
+    let header = headers.header().bytes();
+    context.counters.add("rpm_files", 1);
+    context.counters.add("rpm_read_bytes", length);
+    context.counters.add("rpm_hash_bytes", length * kinds.len() as u64);
+    context.counters.add("header_bytes", header.len() as u64);
+    let content = (Sha256::digest(header).into(), length.saturating_sub(headers.header_end()));
+    let checksum = sums.into_iter().next().ok_or_else(|| RunnerError::tool("no checksum was made"))?;
+    let identity =
+        FileIdentity { size: length, mtime: u64::try_from(metadata.mtime()).unwrap_or(0), checksum: checksum.clone() };
+    let record = Record::make(&package, &identity, &FragmentOptions::default())
+        .or_fail(FailureClass::Input, || format!("{} cannot be listed in repository metadata", path.display()))?;
+    let facts = facts(package, length, metadata.mtime(), checksum, content);
+    Ok((facts, record))
+}
+
+fn facts(package: Package, size: u64, mtime: i64, checksum: Checksum, content: ([u8; 32], u64)) -> Facts {
+    Facts {
+        name: package.name,
+        evr: package.evr,
+        arch: package.arch,
+        source_rpm: package.source_rpm,
+        signing_key: package.signing_key,
+        exclude_arch: package.exclude_arch,
+        exclusive_arch: package.exclusive_arch,
+        size,
+        mtime,
+        checksum,
+        content,
+    }
+}
+
+/// The wanted type first; then that of the repository's own metadata, if it is another.
+fn kinds_to_hash(kind: ChecksumType, expected: Option<&Checksum>) -> Vec<ChecksumType> {
+    let mut kinds = vec![kind];
+    kinds.extend(expected.map(Checksum::kind).filter(|other| *other != kind));
+    kinds
+}
+
+fn drain(reader: &mut impl Read, block: &mut [u8]) -> io::Result<()> {
+    loop {
+        match reader.read(block) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: tutti_rpm::Error) -> RunnerError {
+    RunnerError::caused_by(FailureClass::Input, format!("{} is no readable RPM", path.display()), error)
+        .with_hint(FETCH_AGAIN)
+}
+
+fn check_length(path: &Path, expected: Option<u64>, read: u64, size: u64) -> Result<(), RunnerError> {
+    if read != size {
+        let cause = format!("{} changed while it was read: {size} bytes at first, then {read}", path.display());
+        return Err(RunnerError::input(cause).with_hint("retry when the repository is at rest"));
+    }
+    match expected {
+        Some(expected) if read < expected => {
+            let cause = format!("{} is truncated: {expected} bytes expected, {read} found", path.display());
+            Err(RunnerError::input(cause).with_hint(FETCH_AGAIN))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_expected(path: &Path, expected: &Checksum, sums: &[Checksum]) -> Result<(), RunnerError> {
+    match sums.iter().find(|sum| sum.kind() == expected.kind()) {
+        Some(sum) if sum == expected => Ok(()),
+        found => Err(RunnerError::input(format!(
+            "{} is not the file that its repository lists: {} expected, {} found",
+            path.display(),
+            expected,
+            found.map(ToString::to_string).unwrap_or_default()
+        ))
+        .with_hint("fetch the file again, or make the repository's metadata anew (createrepo_c)")),
+    }
+}

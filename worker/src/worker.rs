@@ -1,0 +1,556 @@
+//! The worker: joins session, attempts and journal.
+//!
+//! One loop owns the [`State`]; attempts, session and heartbeat are tasks of their own that talk to it over bounded
+//! channels. Attempts outlive connections; outcomes outlive the worker.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinError,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+use tutti_job::JobKind;
+use tutti_proto::worker::{self as proto, Capabilities, DrainRequest, Hello, Outcome, session_request::Message as Up};
+
+use crate::{
+    FailureClass, RunnerError,
+    attempt::{self, Finished, Order, Program, Status, Stop},
+    journal::{Journal, Record},
+    offer,
+    process::Spawner,
+    session::{self, Event, Links, Outgoing, Route, Tls},
+    state::{Effect, Facts, Key, State},
+    wire::{Ending, SandboxMode},
+};
+
+/// Least time between two Progress messages.
+const PROGRESS: Duration = Duration::from_millis(200);
+/// How long a worker that shall end waits for outcomes to be settled; they are journaled.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// What a worker needs to know.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Name of this worker, stable over restarts.
+    pub worker_id: String,
+    /// Controllers: a path of a Unix socket, `unix://PATH`, `http://HOST:PORT` or `https://HOST:PORT`.
+    pub endpoints: Vec<String>,
+    /// What the scheduler may ask for.
+    pub labels: Vec<(String, String)>,
+    /// RPM architectures whose programs can run here; empty: this host's.
+    pub run_arches: Vec<String>,
+    /// Thousandths of a core that jobs may use.
+    pub cpu_milli: u32,
+    /// Bytes of memory that jobs may use.
+    pub memory_bytes: u64,
+    /// Kinds of jobs to offer for; mostly all of [`JobKind::ALL`].
+    pub kinds: Vec<JobKind>,
+    /// Directories that lie elsewhere on this host: (as the controller has it, here). First match.
+    pub maps: Vec<(PathBuf, PathBuf)>,
+    /// Program of the child processes: this one.
+    pub executable: PathBuf,
+    /// Its arguments: `run-job`.
+    pub arguments: Vec<String>,
+    /// How much the children insist on being confined.
+    pub sandbox: SandboxMode,
+    /// Directory of this worker alone, where unsettled outcomes are kept.
+    pub state_dir: PathBuf,
+    /// Certificates; none on a Unix socket.
+    pub tls: Option<Tls>,
+    /// First pause before an outcome is sent again.
+    pub resend: Duration,
+    /// How long attempts go on without a controller, until one says otherwise.
+    pub orphan_grace: Duration,
+}
+
+impl WorkerConfig {
+    /// A configuration with the defaults: all kinds, this program, this host's processors and memory.
+    ///
+    /// # Errors
+    /// When the path of this program cannot be found.
+    pub fn new(
+        worker_id: impl Into<String>,
+        endpoint: impl Into<String>,
+        state_dir: impl Into<PathBuf>,
+    ) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            worker_id: worker_id.into(),
+            endpoints: vec![endpoint.into()],
+            labels: Vec::new(),
+            run_arches: Vec::new(),
+            cpu_milli: u32::try_from(cores).unwrap_or(1).saturating_mul(1000),
+            memory_bytes: host_memory().unwrap_or(1 << 30),
+            kinds: JobKind::ALL.to_vec(),
+            maps: Vec::new(),
+            executable: std::env::current_exe()?,
+            arguments: vec!["run-job".into()],
+            sandbox: SandboxMode::BestEffort,
+            state_dir: state_dir.into(),
+            tls: None,
+            resend: Duration::from_secs(1),
+            orphan_grace: Duration::from_secs(15 * 60),
+        })
+    }
+}
+
+/// How to end a worker. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Start nothing new, finish what runs, then end.
+    pub drain: CancellationToken,
+    /// Kill what runs, report that, and end.
+    pub stop: CancellationToken,
+}
+
+/// A worker that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The configuration has no controller.
+    #[error("worker {0:?} has no controller to connect to")]
+    NoEndpoint(String),
+    /// The state directory cannot be used.
+    #[error("failed to use the state directory {path}")]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread that starts processes cannot be started.
+    #[error("failed to start the thread that starts processes")]
+    Spawner(#[source] io::Error),
+}
+
+type Ended = BoxFuture<'static, (Key, Result<(Outcome, Vec<String>), JoinError>)>;
+
+/// A running worker.
+pub struct Worker {
+    config: Arc<WorkerConfig>,
+    program: Arc<Program>,
+    state: State,
+    journal: Journal,
+    spawner: Arc<Spawner>,
+    tracker: TaskTracker,
+    stops: BTreeMap<Key, watch::Sender<Option<Stop>>>,
+    ended: FuturesUnordered<Ended>,
+    statuses: mpsc::Sender<(Key, Status)>,
+    outgoing: Option<Outgoing>,
+    hello: watch::Sender<Hello>,
+    sync: watch::Sender<proto::Sync>,
+    orphan_grace: Duration,
+    /// Since when there is no controller.
+    alone: Option<Instant>,
+}
+
+impl Worker {
+    /// Works until `shutdown` asks for the end and nothing runs any more.
+    ///
+    /// # Errors
+    /// When it cannot start. A controller that cannot be reached is none: it is tried for ever.
+    pub async fn run(config: WorkerConfig, shutdown: Shutdown) -> Result<(), WorkerError> {
+        if config.endpoints.is_empty() {
+            return Err(WorkerError::NoEndpoint(config.worker_id));
+        }
+        let (statuses, mut status) = mpsc::channel(256);
+        // Full: the session waits, and the controller's messages with it.
+        let (events, mut event) = mpsc::channel(64);
+        let route = Route { endpoints: config.endpoints.clone(), tls: config.tls.clone() };
+        let mut worker = Self::start(config, statuses)?;
+        let links = Links { hello: worker.hello.subscribe(), sync: worker.sync.subscribe(), events };
+        let token = CancellationToken::new();
+        let session = session::run(route, links, worker.tracker.clone(), token.clone());
+        drop(tutti_telemetry::task::spawn_named("session", &worker.tracker, &token, session));
+        Box::pin(worker.work(&mut event, &mut status, &shutdown)).await;
+        token.cancel();
+        // The session may wait for room in a channel that is no longer read.
+        drop(event);
+        worker.tracker.close();
+        worker.tracker.wait().await;
+        Ok(())
+    }
+
+    fn start(config: WorkerConfig, statuses: mpsc::Sender<(Key, Status)>) -> Result<Self, WorkerError> {
+        let state_dir = |source| WorkerError::StateDir { path: config.state_dir.clone(), source };
+        let journal = Journal::open(&config.state_dir).map_err(state_dir)?;
+        let incarnation = session::random();
+        let capacity =
+            proto::Resources { cpu_milli: config.cpu_milli, memory_bytes: config.memory_bytes, disk_bytes: 0 };
+        let mut state = State::new(Facts {
+            incarnation,
+            capacity,
+            kinds: config.kinds.iter().copied().collect(),
+            maps: config.maps.clone(),
+            resend: config.resend,
+            resend_limit: Duration::from_secs(5).max(config.resend),
+        });
+        for (key, record) in journal.load().map_err(state_dir)? {
+            state.hold(key, record.outcome.unwrap_or_default(), record.staging.into(), Instant::now());
+        }
+        let sync = watch::Sender::new(state.sync());
+        let hello = watch::Sender::new(hello(&config, incarnation, &state));
+        let program = Program {
+            executable: config.executable.clone(),
+            arguments: config.arguments.clone(),
+            sandbox: config.sandbox,
+        };
+        Ok(Self {
+            program: Arc::new(program),
+            state,
+            journal,
+            spawner: Arc::new(Spawner::start().map_err(WorkerError::Spawner)?),
+            tracker: TaskTracker::new(),
+            stops: BTreeMap::new(),
+            ended: FuturesUnordered::new(),
+            statuses,
+            outgoing: None,
+            hello,
+            sync,
+            orphan_grace: config.orphan_grace,
+            alone: Some(Instant::now()),
+            config: Arc::new(config),
+        })
+    }
+
+    async fn work(
+        &mut self,
+        event: &mut mpsc::Receiver<Event>,
+        status: &mut mpsc::Receiver<(Key, Status)>,
+        shutdown: &Shutdown,
+    ) {
+        let mut progress_at = Instant::now();
+        let (mut draining, mut stopped) = (false, false);
+        // Since when nothing runs any more and nothing new can start.
+        let mut quiet = None;
+        loop {
+            self.publish();
+            let busy = !draining || self.state.running() > 0 || !self.ended.is_empty();
+            quiet = if busy { None } else { quiet.or(Some(Instant::now())) };
+            if quiet.is_some_and(|since| self.is_over(since, stopped)) {
+                return;
+            }
+            let wake = self.next_wake(progress_at, quiet);
+            // Every branch may be dropped: channels keep what was not taken, FuturesUnordered keeps its futures.
+            tokio::select! {
+                () = shutdown.stop.cancelled(), if !stopped => {
+                    (stopped, draining) = (true, true);
+                    self.drain();
+                    let effects = self.state.stop_all(FailureClass::Cancelled, "the worker was stopped");
+                    self.perform(effects);
+                }
+                () = shutdown.drain.cancelled(), if !draining => {
+                    draining = true;
+                    self.drain();
+                }
+                received = event.recv() => match received {
+                    Some(event) => self.on_event(event),
+                    None => return,
+                },
+                Some((key, status)) = status.recv() => self.state.progress(&key, status),
+                Some((key, result)) = self.ended.next() => self.on_end(&key, result),
+                () = tokio::time::sleep_until(wake.into()) => {
+                    let now = Instant::now();
+                    if now >= progress_at && self.state.has_progress() {
+                        progress_at = now + PROGRESS;
+                        let message = self.state.take_progress();
+                        self.perform(message.map(Effect::Send).into_iter().collect());
+                    }
+                    self.on_time(now);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.state.drain();
+        let reason = String::from("the worker was asked to end");
+        self.perform(vec![Effect::Send(Up::Drain(DrainRequest { reason }))]);
+    }
+
+    /// Whether all is said and done, `quiet` being since when nothing runs. Outcomes that nobody takes stay in the
+    /// journal; without a controller a worker that was stopped does not wait for one.
+    fn is_over(&self, quiet: Instant, stopped: bool) -> bool {
+        self.state.unsettled() == 0 || quiet.elapsed() >= SETTLE || (stopped && self.outgoing.is_none())
+    }
+
+    fn next_wake(&self, progress_at: Instant, quiet: Option<Instant>) -> Instant {
+        let mut wake = Instant::now() + Duration::from_secs(60);
+        if self.outgoing.is_some() {
+            wake = self.state.next_due().map_or(wake, |due| wake.min(due));
+            if self.state.has_progress() {
+                wake = wake.min(progress_at);
+            }
+        }
+        if let (Some(since), true) = (self.alone, self.state.running() > 0) {
+            wake = wake.min(since + self.orphan_grace);
+        }
+        if let Some(since) = quiet {
+            wake = wake.min(since + SETTLE);
+        }
+        // A deadline that has passed and cannot be acted upon must not make a busy loop.
+        wake.max(Instant::now() + Duration::from_millis(1))
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        if self.outgoing.is_some() {
+            let effects = self.state.due(now);
+            self.perform(effects);
+        }
+        if let Some(since) = self.alone
+            && now.duration_since(since) >= self.orphan_grace
+        {
+            let cause = format!("no controller for {:?}", self.orphan_grace);
+            let effects = self.state.stop_all(FailureClass::Infra, &cause);
+            self.perform(effects);
+            self.alone = Some(now);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Up { welcome, epoch, outgoing } => {
+                if !self.state.admit(epoch) {
+                    tracing::warn!(epoch, "welcomed by a deposed controller; its messages are ignored");
+                }
+                tracing::info!(epoch, controller = welcome.controller_version, "session with the controller");
+                if let Some(grace) = offer::duration(welcome.orphan_grace.as_ref()).filter(|grace| !grace.is_zero()) {
+                    self.orphan_grace = grace.min(Duration::from_secs(7 * 24 * 3600));
+                }
+                self.outgoing = Some(outgoing);
+                self.alone = None;
+                let now = Instant::now();
+                self.state.connected(now);
+                let effects = self.state.due(now);
+                self.perform(effects);
+            }
+            Event::Message(message) => {
+                if let Some(body) = message.message {
+                    let effects = self.state.receive(message.epoch, message.sequence, body, Instant::now());
+                    self.perform(effects);
+                }
+            }
+            Event::Down => {
+                self.outgoing = None;
+                self.alone = Some(Instant::now());
+            }
+        }
+    }
+
+    fn on_end(&mut self, key: &Key, result: Result<(Outcome, Vec<String>), JoinError>) {
+        self.stops.remove(key);
+        let (outcome, conditions) = result.unwrap_or_else(|error| {
+            // Its children are dead: dropping the future killed them.
+            let failure = RunnerError::infra(format!("the worker failed to watch the attempt: {error}"));
+            let now = std::time::SystemTime::now();
+            let finished = Finished {
+                ending: Ending::Failure(failure.into()),
+                counters: BTreeMap::new(),
+                cpu: Duration::ZERO,
+                peak_memory: 0,
+                started: now,
+                ended: now,
+                conditions: Vec::new(),
+            };
+            (offer::outcome(key, finished), Vec::new())
+        });
+        self.state.add_conditions(conditions);
+        let effects = self.state.finished(key, outcome, Instant::now());
+        self.perform(effects);
+    }
+
+    /// Publishes what session and heartbeat say.
+    fn publish(&mut self) {
+        let sync = self.state.sync();
+        self.sync.send_if_modified(|old| {
+            let changed = *old != sync;
+            *old = sync;
+            changed
+        });
+        let (held, last_epoch) = self.state.held();
+        self.hello.send_if_modified(|hello| {
+            let changed = hello.held != held || hello.last_epoch != last_epoch;
+            (hello.held, hello.last_epoch) = (held, last_epoch);
+            changed
+        });
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => {
+                    if let Some(outgoing) = &self.outgoing {
+                        point(name_of(&message));
+                        outgoing.send(message);
+                    }
+                }
+                Effect::Start(order) => self.start_attempt(*order),
+                Effect::Stop(key, stop) => {
+                    if let Some(sender) = self.stops.get(&key) {
+                        point("worker.attempt.stop");
+                        // The first order stands: a later one must not lengthen the grace.
+                        sender.send_if_modified(|wanted| {
+                            let first = wanted.is_none();
+                            wanted.get_or_insert(stop);
+                            first
+                        });
+                    }
+                }
+                Effect::Forget(key, staging) => self.forget(key, staging),
+            }
+        }
+    }
+
+    fn start_attempt(&mut self, order: Order) {
+        let key = Key { compose_id: order.compose_id.clone(), fence: order.fence };
+        let (stop, stopped) = watch::channel(None);
+        self.stops.insert(key.clone(), stop);
+        let span = tracing::info_span!(
+            "attempt",
+            compose_id = key.compose_id,
+            job = order.job_name,
+            attempt = key.fence.attempt,
+            worker_id = self.config.worker_id,
+            arch = host_arch(),
+        );
+        tutti_telemetry::set_parent(&span, &order.traceparent);
+        let task = run_attempt(
+            key.clone(),
+            order,
+            Arc::clone(&self.program),
+            Arc::clone(&self.spawner),
+            self.journal.clone(),
+            stopped,
+            self.statuses.clone(),
+        );
+        let handle = span.in_scope(|| {
+            tutti_telemetry::task::spawn_named_until_done("attempt", &self.tracker, task.in_current_span())
+        });
+        self.ended.push(handle.map(|result| (key, result)).boxed());
+    }
+
+    /// Removes what is left of a settled attempt. A failure leaves files, no wrong state: it is logged only.
+    fn forget(&self, key: Key, staging: PathBuf) {
+        point("worker.attempt.forget");
+        let journal = self.journal.clone();
+        let remove = move || {
+            let removed = match std::fs::remove_dir_all(&staging) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            };
+            if let Err(error) = removed.and_then(|()| journal.remove(&key)) {
+                tracing::warn!(%error, staging = %staging.display(), "failed to clean up after an attempt");
+            }
+        };
+        let task = async move {
+            let _ = tokio::task::spawn_blocking(remove).await;
+        };
+        drop(tutti_telemetry::task::spawn_named_until_done("forget", &self.tracker, task));
+    }
+}
+
+async fn run_attempt(
+    key: Key,
+    order: Order,
+    program: Arc<Program>,
+    spawner: Arc<Spawner>,
+    journal: Journal,
+    stop: watch::Receiver<Option<Stop>>,
+    statuses: mpsc::Sender<(Key, Status)>,
+) -> (Outcome, Vec<String>) {
+    tracing::info!("attempt starts");
+    let staging = order.volumes.staging.clone().unwrap_or_default();
+    let status = |status| {
+        // Full: the loop is busy, and the next one says more.
+        let _ = statuses.try_send((key.clone(), status));
+    };
+    let finished = Box::pin(attempt::run(&order, &program, &spawner, stop, status)).await;
+    match &finished.ending {
+        Ending::Success { .. } => tracing::info!("attempt succeeded"),
+        Ending::Failure(failure) => tracing::info!(class = ?failure.class, cause = failure.cause, "attempt failed"),
+    }
+    let conditions = finished.conditions.clone();
+    let outcome = offer::outcome(&key, finished);
+    point("worker.outcome.journal");
+    let record = Record { outcome: Some(outcome.clone()), staging: staging.to_string_lossy().into_owned() };
+    let written = tokio::task::spawn_blocking(move || journal.put(&key, &record)).await;
+    if let Err(error) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        // It can still be delivered by this process; only a restart would lose it, and then the job runs again.
+        tracing::error!(%error, "failed to journal an outcome");
+    }
+    (outcome, conditions)
+}
+
+fn name_of(message: &Up) -> &'static str {
+    match message {
+        Up::Hello(_) => "worker.send.hello",
+        Up::Sync(_) => "worker.send.sync",
+        Up::Accept(_) => "worker.offer.accepted",
+        Up::Reject(_) => "worker.offer.rejected",
+        Up::Progress(_) => "worker.send.progress",
+        Up::Outcome(_) => "worker.send.outcome",
+        Up::Drain(_) => "worker.send.drain",
+    }
+}
+
+/// Passes a failpoint where an error can only be noted.
+fn point(name: &'static str) {
+    if let Err(error) = tutti_failpoint::hit(name) {
+        tracing::warn!(%error, "failpoint");
+    }
+}
+
+fn hello(config: &WorkerConfig, incarnation: u64, state: &State) -> Hello {
+    let (held, last_epoch) = state.held();
+    let mut kinds: Vec<_> = config.kinds.iter().map(|kind| kind.capability()).collect();
+    kinds.sort();
+    let mut run_arches = config.run_arches.clone();
+    if run_arches.is_empty() {
+        run_arches.push(host_arch().to_owned());
+    }
+    let labels = config.labels.iter().map(|(name, value)| proto::Label { name: name.clone(), value: value.clone() });
+    Hello {
+        worker_id: config.worker_id.clone(),
+        incarnation,
+        proto_min: *tutti_proto::WORKER_PROTOCOL.start(),
+        proto_max: *tutti_proto::WORKER_PROTOCOL.end(),
+        capabilities: Some(Capabilities {
+            arch: host_arch().to_owned(),
+            run_arches,
+            resources: Some(state.facts.capacity),
+            labels: labels.collect(),
+            job_kinds: kinds,
+            tool_fingerprint: concat!("tutti-", env!("CARGO_PKG_VERSION")).to_owned(),
+        }),
+        held,
+        last_epoch,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        wall_time: None,
+    }
+}
+
+/// This host's architecture as RPM calls it (rpm rpmrc.in, `buildarchtranslate`).
+fn host_arch() -> &'static str {
+    match (std::env::consts::ARCH, cfg!(target_endian = "little")) {
+        ("powerpc64", true) => "ppc64le",
+        ("powerpc64", false) => "ppc64",
+        ("x86", _) => "i686",
+        (arch, _) => arch,
+    }
+}
+
+/// Memory of this host (proc_meminfo(5): MemTotal).
+fn host_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
