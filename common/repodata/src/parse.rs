@@ -41,11 +41,12 @@ pub(crate) struct ListReader<R: Read, S: ListState> {
     state: S,
     started: u64,
     seen_root: bool,
+    in_package: bool,
 }
 
 impl<R: Read, S: ListState> ListReader<R, S> {
     pub(crate) fn new(file: &str, input: R) -> Self {
-        Self { xml: XmlReader::new(file, input), state: S::default(), started: 0, seen_root: false }
+        Self { xml: XmlReader::new(file, input), state: S::default(), started: 0, seen_root: false, in_package: false }
     }
 
     /// Reads the next package; `None` at the end of the file.
@@ -64,21 +65,25 @@ impl<R: Read, S: ListState> ListReader<R, S> {
                 }
                 (2, Xml::Start(element)) => {
                     self.state = S::default();
-                    if element.name() == "package" { self.state.start(2, &element) } else { Ok(()) }
+                    self.in_package = element.name() == "package";
+                    if self.in_package { self.state.start(2, &element) } else { Ok(()) }
                 }
-                (depth, Xml::Start(element)) => self.state.start(depth, &element),
-                (depth, Xml::Text(text)) if depth > 2 => {
+                (depth, Xml::Start(element)) if self.in_package => self.state.start(depth, &element),
+                (depth, Xml::Text(text)) if depth > 2 && self.in_package => {
                     self.state.text(&text);
                     Ok(())
                 }
-                (2, Xml::End) => match self.state.finish() {
-                    Ok(item) => {
-                        self.started = self.xml.position();
-                        return Ok(Some(item));
+                (2, Xml::End) if self.in_package => {
+                    self.in_package = false;
+                    match self.state.finish() {
+                        Ok(item) => {
+                            self.started = self.xml.position();
+                            return Ok(Some(item));
+                        }
+                        Err(what) => Err(what),
                     }
-                    Err(what) => Err(what),
-                },
-                (depth, Xml::End) if depth > 2 => self.state.end(depth),
+                }
+                (depth, Xml::End) if depth > 2 && self.in_package => self.state.end(depth),
                 (_, Xml::Eof) if !self.seen_root => Err(format!("there is no <{}>", S::ROOT)),
                 (_, Xml::Eof) => return Ok(None),
                 _ => Ok(()),
@@ -545,3 +550,6 @@ fn dependency(element: &Element<'_>) -> Result<Dependency, String> {
     }
     Ok(dependency)
 }
+
+#[cfg(test)]
+mod tests;

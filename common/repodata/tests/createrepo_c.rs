@@ -43,18 +43,55 @@ fn uncompressed_bytes_are_equal() {
     let theirs = work.path().join("theirs");
     fs::create_dir(&theirs).unwrap();
     let arguments = ["--no-database", "--general-compress-type=gz", "--simple-md-filenames", "--outputdir"];
-    run(Command::new(tool).args(arguments).arg(&theirs).arg(&root));
+    let comps = work.path().join("comps.xml");
+    fs::write(&comps, "<comps/>").unwrap();
+    run(Command::new(tool).args(arguments).arg(&theirs).arg("--groupfile").arg(&comps).arg(&root));
     let ours = work.path().join("ours");
-    let written = write(&real_packages(&root), &[], &plain_names(Compression::Gzip), &ours);
+    let extras = [Extra::group("comps.xml", ExtraContent::File(comps))];
+    let written = write(&real_packages(&root), &extras, &plain_names(Compression::Gzip), &ours);
     for name in ["primary", "filelists", "other"] {
         let path = format!("repodata/{name}.xml.gz");
         assert_same(name, &gunzip(&theirs.join(&path)), &gunzip(&ours.join(&path)));
     }
+    let their_repomd = fs::read_to_string(theirs.join("repodata/repomd.xml")).unwrap();
     let (theirs, ours) = (Repository::open_local(&theirs).unwrap(), Repository::open_local(&ours).unwrap());
+    assert_same("repomd.xml", &their_repomd, &String::from_utf8(theirs.repomd().to_xml()).unwrap());
+    assert_eq!(theirs.repomd().records.len(), 4);
     assert_eq!(ours.repomd(), &written.repomd);
     for (theirs, ours) in theirs.repomd().records.iter().zip(&ours.repomd().records) {
         assert_eq!((&theirs.kind, &theirs.location_href), (&ours.kind, &ours.location_href));
         assert_eq!((&theirs.open_checksum, theirs.open_size), (&ours.open_checksum, ours.open_size));
+    }
+}
+
+/// A base URL with characters to escape, and fewer changelog entries.
+#[test]
+fn bytes_are_equal_with_a_base_and_another_changelog_limit() {
+    let (Some(root), Some(tool)) = (real_directory(), createrepo_c()) else { return };
+    let work = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (work.path().join("theirs"), work.path().join("ours"));
+    for directory in [&theirs, &ours] {
+        fs::create_dir(directory).unwrap();
+    }
+    let base = "/srv/a b&\"é\"<c>/";
+    let arguments = ["--no-database", "--general-compress-type=gz", "--simple-md-filenames", "--changelog-limit=3"];
+    run(Command::new(tool).args(arguments).arg("--baseurl").arg(base).arg("--outputdir").arg(&theirs).arg(&root));
+    let packages = real_packages(&root);
+    let options = FragmentOptions { changelog_limit: Some(3) };
+    let fragments: Vec<_> = packages.iter().map(|real| Fragments::make(&real.package, &options).unwrap()).collect();
+    let entry = |(number, real): (usize, &support::RealPackage)| Entry {
+        record: RecordId(number as u32),
+        location_href: real.href.clone(),
+        location_base: Some(base.into()),
+        mtime: real.identity.mtime,
+        checksum: real.identity.checksum.clone(),
+        size: real.identity.size,
+    };
+    let entries: Vec<_> = packages.iter().enumerate().map(entry).collect();
+    write_repository(&ours, &fragments, &entries, &[], &plain_names(Compression::Gzip)).unwrap();
+    for name in ["primary", "filelists", "other"] {
+        let path = format!("repodata/{name}.xml.gz");
+        assert_same(name, &gunzip(&theirs.join(&path)), &gunzip(&ours.join(&path)));
     }
 }
 
