@@ -56,6 +56,9 @@ fn main() {
         result.unmatched.len(),
         start.elapsed(),
     );
+    for unresolved in result.unresolved.iter().step_by(1 + result.unresolved.len() / 5) {
+        println!("  unresolved, for example: {}: {}", unresolved.nevra, unresolved.requirement);
+    }
     let start = Instant::now();
     let selected: Vec<PackageRef> = result.binary.iter().map(|selected| selected.package).collect();
     let broken = repoclosure(&selected, &[], &sources).unwrap();

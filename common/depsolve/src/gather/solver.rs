@@ -1,6 +1,6 @@
 //! State of one `deps` solve, and its fixpoint.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use fixedbitset::FixedBitSet;
@@ -9,7 +9,7 @@ use super::Error;
 use super::best::Kind;
 use super::multilib::{self, Multilib};
 use super::queues::Queues;
-use super::request::GatherRequest;
+use super::request::{Conditional, GatherRequest};
 use super::result::{Cause, Flag, GatherResult, Rule, Selected, Unresolved};
 use super::subpackages::Siblings;
 use crate::Source;
@@ -53,6 +53,8 @@ pub(super) struct Done {
 
 pub(super) struct Solver<'a> {
     pub(super) request: &'a GatherRequest,
+    pub(super) conditionals: Vec<Conditional>,
+    fulltree_excludes: HashSet<&'a str>,
     pub(super) pool: Rc<Pool<'a>>,
     pub(super) has_lookaside: bool,
     pub(super) queues: Queues,
@@ -88,6 +90,8 @@ pub(super) fn solve<'a>(
     let set = || FixedBitSet::with_capacity(pool.len());
     let mut solver = Solver {
         request,
+        conditionals: request.conditionals(),
+        fulltree_excludes: request.fulltree_excludes.iter().map(String::as_str).collect(),
         has_lookaside: pool.has_lookaside(),
         siblings: Siblings::new(&pool, &queues),
         multilib: multilib::Multilib::new(request)?,
@@ -188,7 +192,7 @@ impl Solver<'_> {
     pub(super) fn is_fulltree_exclude(&self, id: Id) -> bool {
         let Some(source_rpm) = self.pool.entry(id).source_rpm else { return false };
         let name = super::subpackages::source_name(self.pool.string(source_rpm));
-        self.request.fulltree_excludes.iter().any(|excluded| excluded == name)
+        self.fulltree_excludes.contains(name)
     }
 
     fn finish(mut self) -> GatherResult {

@@ -13,14 +13,13 @@ const NO_LANGPACK: &str = "man-pages-overrides";
 impl Solver<'_> {
     /// Step 1: with each selected package come the conditionals on its name.
     pub(super) fn add_conditionals(&mut self) -> Result<bool, Error> {
-        let conditionals = self.request.conditionals();
         let mut added = false;
         for id in pending(&self.selected_binary, &self.done.conditional) {
             self.look()?;
             self.done.conditional.insert(id as usize);
             let name = self.pool.name(id);
             let mut found: Vec<Id> = Vec::new();
-            for conditional in conditionals.iter().filter(|conditional| conditional.requires == name) {
+            for conditional in self.conditionals.iter().filter(|conditional| conditional.requires == name) {
                 let named: Vec<Id> =
                     self.pool.named(&conditional.install).filter(|id| self.queues.binary[*id as usize]).collect();
                 found.extend(self.best(&named, Wanted::Package, Kind::Binary));

@@ -32,8 +32,8 @@ pub(crate) use files::split as split_path;
 /// Number of the byte format. A reader refuses any other.
 pub const FORMAT: u32 = 1;
 
-/// Bound on the plain length of one section, in bytes: forty times what the largest distribution needs.
-pub const MAX_SECTION: u64 = 4 << 30;
+/// Bound on the plain length of one section, in bytes: several times what the largest distribution needs.
+pub const MAX_SECTION: u64 = 1 << 30;
 
 /// An id that says "none".
 pub(crate) const NONE: u32 = u32::MAX;
