@@ -213,8 +213,10 @@ impl Repository {
 
     /// A file that cannot be used is fetched again: if its checksum is wrong, that is the better thing to say.
     fn explain(&self, record: &RepomdRecord, error: RepositoryError) -> RepositoryError {
-        if matches!(error, RepositoryError::Open { .. } | RepositoryError::Mismatch { .. }) {
-            return error;
+        match &error {
+            RepositoryError::Open { .. } | RepositoryError::Mismatch { .. } => return error,
+            RepositoryError::Read { source, .. } if is_connection_error(source) => return error,
+            _ => {}
         }
         let Ok(input) = (self.fetch)(&record.location_href) else { return error };
         let limit = record.size.unwrap_or(MAX_FILE).min(MAX_FILE);
@@ -226,6 +228,15 @@ impl Repository {
             _ => error,
         }
     }
+}
+
+/// Whether reading failed on the way, which says nothing about the file.
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::NotConnected | Kind::TimedOut | Kind::BrokenPipe
+    )
 }
 
 fn mismatch(

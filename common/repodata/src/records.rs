@@ -6,7 +6,7 @@
 //! parts; the footer has the index's place and SHA-256. A file without a good footer is no file of records: it is
 //! written under another name and renamed when it is sealed.
 //!
-//! Readers are in [`crate::records_reader`]; any number of processes may read one file.
+//! Readers are in [`crate::RecordsReader`]; any number of processes may read one file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -228,3 +228,38 @@ fn repositories_of_others_are_read() {
     }
     assert!(read > 0);
 }
+
+/// A repository without packages of its own: `xml:base` says where they are, and dnf looks there.
+#[test]
+fn dnf_follows_the_base() {
+    let Some(root) = real_directory() else { return };
+    let python = "/usr/bin/python3";
+    if !works(Command::new(python).args(["-c", "import dnf"])) {
+        return skip("no dnf module for Python");
+    }
+    let work = tempfile::tempdir().unwrap();
+    let packages = real_packages(&root);
+    let real = packages.iter().find(|real| real.package.arch == "noarch").unwrap();
+    let fragments = vec![Fragments::make(&real.package, &FragmentOptions::default()).unwrap()];
+    let entry = Entry {
+        record: RecordId(0),
+        location_href: real.href.clone(),
+        location_base: Some(format!("{}/", root.display())),
+        mtime: real.identity.mtime,
+        checksum: real.identity.checksum.clone(),
+        size: real.identity.size,
+    };
+    let out = work.path().join("repository");
+    fs::create_dir(&out).unwrap();
+    let extras = [Extra::group("comps.xml", ExtraContent::Bytes(b"<comps></comps>".to_vec()))];
+    write_repository(&out, &fragments, &[entry], &extras, &WriterOptions::default()).unwrap();
+    // `repoquery --location` of dnf 4 leaves the base out; what is installed comes from `localPkg`.
+    let script = "import dnf, sys\n\
+        base = dnf.Base(); base.conf.cachedir = sys.argv[2]; base.conf.substitutions['releasever'] = '1'\n\
+        base.repos.add_new_repo('t', base.conf, baseurl=['file://' + sys.argv[1]])\n\
+        base.fill_sack(load_system_repo=False)\n\
+        print(*[package.localPkg() for package in base.sack.query()], sep='\\n')";
+    let output = run(Command::new(python).args(["-c", script]).arg(&out).arg(work.path().join("cache")));
+    let expected = root.join(&real.href).display().to_string();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
+}

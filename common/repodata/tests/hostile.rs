@@ -5,6 +5,8 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tutti_repodata::{
     Checksum, ChecksumType, Compression, Entry, Extra, ExtraContent, FragmentOptions, Fragments, GroupStyle,
@@ -306,4 +308,38 @@ fn group_file_in_both_styles() {
         }
         assert!(repository.group().is_some() && repository.modules().is_none());
     }
+}
+
+/// A connection that breaks is reported as such, and the file is not fetched a second time.
+#[test]
+fn broken_connections_are_told_apart_from_damage() {
+    struct Broken(fs::File, usize);
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.1 == 0 {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let length = buffer.len().min(self.1);
+            self.1 -= length;
+            self.0.read(&mut buffer[..length])
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    good_repository(directory.path());
+    let root = directory.path().to_owned();
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&fetched);
+    let repository = Repository::load(Box::new(move |href| {
+        let file = fs::File::open(root.join(href))?;
+        if href.contains("filelists") {
+            counter.fetch_add(1, Ordering::Relaxed);
+            return Ok(Box::new(Broken(file, 100)));
+        }
+        Ok(Box::new(file))
+    }))
+    .unwrap();
+    let result: Result<Vec<_>, _> = repository.packages(ReadOptions::default()).unwrap().collect();
+    let error = result.unwrap_err();
+    assert!(matches!(&error, RepositoryError::Read { file, .. } if file.contains("filelists")), "{error}");
+    assert_eq!(fetched.load(Ordering::Relaxed), 1);
 }
