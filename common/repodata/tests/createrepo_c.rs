@@ -1,6 +1,6 @@
 //! The same packages through createrepo_c 1.2 and through this crate.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Repositories that are damaged or mean harm, and manifests that cannot be written.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::fs;
 use std::io::{self, Read, Write};
