@@ -2,6 +2,8 @@
 //!
 //! An example and not a program of its own, so that it is built with the tests and shipped with nothing.
 
+#![expect(clippy::panic, reason = "one of the scripts is to panic")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,7 +12,10 @@ use std::{
 
 use serde::Deserialize;
 use tutti_job::JobKind;
-use tutti_worker::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, RunnerFn, Runners};
+use tutti_worker::{
+    Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, RunnerFn, Runners, Shutdown, Worker,
+    WorkerConfig,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
@@ -24,6 +29,8 @@ enum Script {
     Die,
     /// Ends without a result.
     Exit,
+    /// Writes what is no message.
+    Babble,
     /// Says `waiting` and waits for a file.
     Wait {
         file: PathBuf,
@@ -49,7 +56,27 @@ enum Script {
 }
 
 fn main() -> ExitCode {
-    tutti_worker::child::main(&Runners { find, access })
+    let arguments: Vec<_> = std::env::args().collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "worker", socket, state] => worker(socket, state),
+        _ => tutti_worker::child::main(&Runners { find, access }),
+    }
+}
+
+/// A worker, for the test that kills one.
+fn worker(socket: &str, state: &str) -> ExitCode {
+    let run = || {
+        let config = WorkerConfig::new("w1", socket, state)?;
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(Worker::run(config, Shutdown::default())).map_err(std::io::Error::other)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn find(kind: JobKind) -> Result<RunnerFn, RunnerError> {
@@ -85,6 +112,10 @@ fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
             wait_for(context, Path::new("/never"))
         }
         Script::Exit => std::process::exit(3),
+        Script::Babble => {
+            println!("hello");
+            wait_for(context, Path::new("/never"))
+        }
         Script::Wait { file } => {
             wait_for(context, &file)?;
             Ok(vec![context.write_file("out", b"waited")?])

@@ -1,7 +1,9 @@
 //! The child process of one attempt: what `tutti run-job` does.
 //!
-//! It lives no longer than its worker, in two ways: the kernel kills it when the worker's spawning thread ends
-//! (PR_SET_PDEATHSIG), and the end of its standard input makes it kill its whole process group, tools included.
+//! It lives no longer than its worker. Until it watches its standard input the kernel kills it when the worker's
+//! spawning thread ends (PR_SET_PDEATHSIG); from then on the end of standard input, which the kernel closes when the
+//! worker dies, makes it kill its whole process group, tools included. The signal is cleared at that moment: it would
+//! kill this process alone, before it could kill its tools.
 
 use std::{
     io::{self, BufRead, Read as _},
@@ -90,6 +92,8 @@ fn run(
         log: Log::new(io::stderr()),
     };
     let name = &request.job_name;
+    // Before the confinement: the log of failpoints is opened at the first one.
+    tutti_failpoint::hit("job.start").or_fail(FailureClass::Infra, || "failpoint")?;
     let guarded = AssertUnwindSafe(|| {
         let runner = (runners.find)(context.spec.kind()?)?;
         let access = (runners.access)(&context)?;
@@ -143,7 +147,7 @@ fn watch_input(cancel: Cancel) -> Result<(), RunnerError> {
     std::thread::Builder::new()
         .name("watch-stdin".into())
         .spawn(watch)
-        .map(drop)
+        .and_then(|_| Ok(rustix::process::set_parent_process_death_signal(None)?))
         .or_fail(FailureClass::Infra, || "failed to start the thread that watches the worker")
 }
 

@@ -9,6 +9,7 @@
 
 mod attempt;
 pub mod child;
+mod config;
 pub mod error;
 mod journal;
 mod offer;
@@ -22,8 +23,9 @@ mod state;
 pub mod wire;
 mod worker;
 
+pub use config::{Shutdown, WorkerConfig, WorkerError};
 pub use error::{FailureClass, OrFail, RunnerError};
 pub use runner::{Access, JobContext, Output, RunnerFn, Runners};
 pub use session::Tls;
 pub use wire::SandboxMode;
-pub use worker::{Shutdown, Worker, WorkerConfig, WorkerError};
+pub use worker::Worker;

@@ -188,6 +188,10 @@ async fn connection(
         Ok(Err(status)) => return Ending::Lost(status.to_string()),
         Err(_) => return Ending::Lost(format!("no first message within {PATIENCE:?}")),
     };
+    let newest = links.hello.borrow().last_epoch;
+    if matches!(first.message, Some(Down::Welcome(_))) && first.epoch < newest {
+        return Ending::Lost(format!("a controller of epoch {}, deposed by {newest}", first.epoch));
+    }
     match first.message {
         Some(Down::Welcome(welcome)) if tutti_proto::WORKER_PROTOCOL.contains(&welcome.proto) => {
             let beat = duration(welcome.heartbeat.as_ref()).unwrap_or(Duration::from_secs(2));
@@ -315,6 +319,19 @@ mod tests {
             assert!(jitter(failures) <= bound);
         }
         assert_ne!(random(), random());
+    }
+
+    #[test]
+    fn a_controller_that_does_not_read_is_given_up() {
+        let (sender, _unread) = mpsc::channel(2);
+        let broken = CancellationToken::new();
+        let outgoing = Outgoing::new(sender, broken.clone());
+        for _ in 0..2 {
+            outgoing.send(Up::Sync(proto::Sync::default()));
+            assert!(!broken.is_cancelled());
+        }
+        outgoing.send(Up::Sync(proto::Sync::default()));
+        assert!(broken.is_cancelled());
     }
 
     #[test]

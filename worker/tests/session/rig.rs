@@ -19,6 +19,8 @@ use tutti_worker::{SandboxMode, Shutdown, Worker, WorkerConfig, WorkerError};
 /// For each wait: enough for a loaded machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+type Connection = (Streaming<SessionRequest>, mpsc::Sender<Result<SessionResponse, Status>>);
+
 /// One connection of the worker, from the controller's side. Dropping it ends the stream.
 pub(crate) struct Link {
     pub(crate) hello: Hello,
@@ -27,7 +29,7 @@ pub(crate) struct Link {
     sequence: u64,
 }
 
-struct Fake(mpsc::Sender<(Streaming<SessionRequest>, mpsc::Sender<Result<SessionResponse, Status>>)>);
+struct Fake(mpsc::Sender<Connection>);
 
 #[tonic::async_trait]
 impl service::WorkerService for Fake {
@@ -66,12 +68,19 @@ pub(crate) struct Rig {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) shutdown: Shutdown,
     pub(crate) worker: JoinHandle<Result<(), WorkerError>>,
-    connections: mpsc::Receiver<(Streaming<SessionRequest>, mpsc::Sender<Result<SessionResponse, Status>>)>,
+    connections: mpsc::Receiver<Connection>,
     tracker: TaskTracker,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        let mut rig = Self::without_worker();
+        rig.worker = rig.tracker.spawn(Worker::run(config(rig.directory.path()), rig.shutdown.clone()));
+        rig
+    }
+
+    /// A controller alone: the test starts a worker process by [`worker_process`].
+    pub(crate) fn without_worker() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
         let (sender, connections) = mpsc::channel(4);
@@ -82,7 +91,7 @@ impl Rig {
         tracker.spawn(server);
         std::fs::create_dir_all(directory.path().join("compose")).unwrap();
         let shutdown = Shutdown::default();
-        let worker = tracker.spawn(Worker::run(config(directory.path()), shutdown.clone()));
+        let worker = tracker.spawn(async { Ok(()) });
         Self { directory, shutdown, worker, connections, tracker }
     }
 
@@ -155,13 +164,26 @@ impl Rig {
     }
 }
 
+/// The example that is the child, and the worker where that is to be a process.
+fn program() -> PathBuf {
+    // target/debug/deps/session-… → target/debug/examples/run_job
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("examples/run_job");
+    assert!(program.exists(), "{} is built with the tests: run all of them", program.display());
+    program
+}
+
+/// Starts a worker as a process of its own.
+pub(crate) fn worker_process(directory: &Path) -> std::process::Child {
+    let mut command = std::process::Command::new(program());
+    command.arg("worker").arg(directory.join("socket")).arg(directory.join("state"));
+    command.stdin(std::process::Stdio::null()).spawn().unwrap()
+}
+
 fn config(directory: &Path) -> WorkerConfig {
     let socket = directory.join("socket").display().to_string();
     let mut config = WorkerConfig::new("w1", socket, directory.join("state")).unwrap();
-    // target/debug/deps/session-… → target/debug/examples/run_job
-    let program = config.executable.parent().and_then(Path::parent).unwrap().join("examples/run_job");
-    assert!(program.exists(), "{} is built with the tests: run all of them", program.display());
-    config.executable = program;
+    config.executable = program();
     config.kinds = vec![JobKind::Checksum];
     config.cpu_milli = 4000;
     config.memory_bytes = 1 << 30;
