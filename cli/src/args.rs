@@ -59,8 +59,6 @@ pub(crate) enum Command {
     /// Check or print a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Build a small distribution of real RPMs and compose it
-    Demo(DemoArgs),
     /// One attempt at one job: started by workers, not by people
     #[command(hide = true)]
     RunJob,
@@ -72,7 +70,7 @@ pub(crate) struct SpecArgs {
     /// Configuration: Pungi's .conf dialect, or JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Set an option over the configuration; VALUE as in the .conf dialect
+    /// Define a variable before the configuration is read, as pungi-config-dump does; VALUE is text
     #[arg(long = "set", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
     #[command(flatten)]
@@ -317,16 +315,9 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct ConfigArgs {
     /// Configuration: Pungi's .conf dialect, or JSON
     pub(crate) config: PathBuf,
-    /// Set an option over the configuration; VALUE as in the .conf dialect
+    /// Define a variable before the configuration is read, as pungi-config-dump does; VALUE is text
     #[arg(long = "set", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// Directory to work in; made, and kept for looking around
-    #[arg(long, value_name = "DIR", default_value = "tutti-demo")]
-    pub(crate) dir: PathBuf,
 }
 
 #[cfg(test)]

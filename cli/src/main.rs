@@ -1,2 +1,104 @@
 //! The `tutti` program.
-fn main() {}
+//!
+//! Data goes to standard output, everything else to standard error. Exit status: see [`watch::exit_status`]; 1 for any
+//! error, 64 for a wrong command line.
+
+mod args;
+mod client;
+mod compose;
+mod config_command;
+mod connect;
+mod embedded;
+mod progress;
+mod report;
+mod serve;
+mod spec;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tutti_telemetry::{LogFormat, TelemetryOptions};
+
+use args::{Cli, Command, Global};
+
+fn main() -> ExitCode {
+    // The child of a worker: no runtime, no telemetry, nothing between it and its job.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "run-job") {
+        return tutti_worker::child::main(&tutti_worker::runners::ALL);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(Box::pin(run(cli)));
+    // A client that is cut off must not keep the program from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {}", text(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes, each once.
+fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let line = match cause.downcast_ref::<tonic::Status>() {
+            Some(status) => status.message().to_owned(),
+            None => cause.to_string(),
+        };
+        if !text.ends_with(&line) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &line;
+        }
+    }
+    text
+}
+
+async fn run(cli: Cli) -> Result<u8> {
+    let _telemetry = telemetry(&cli.global, &cli.command)?;
+    match cli.command {
+        Command::Compose(args) => compose::run(args).await,
+        Command::Controller(args) => serve::controller(args).await,
+        Command::Worker(args) => serve::worker(args).await,
+        Command::Submit(args) => client::submit(args).await,
+        Command::List(args) => client::list(args).await,
+        Command::Show(args) => client::show(args).await,
+        Command::Watch(args) => client::watch(args).await,
+        Command::Logs(args) => client::logs(args).await,
+        Command::Cancel(args) => client::cancel(args).await,
+        Command::Retry(args) => client::retry(args).await,
+        Command::Why(args) => client::why(args).await,
+        Command::Drain(args) => client::drain(args).await,
+        Command::Config(command) => config_command::run(command),
+        // Handled before the runtime starts.
+        Command::RunJob => Ok(1),
+    }
+}
+
+fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guard> {
+    // Daemons say what happens; commands only what must not be missed.
+    let quiet = !matches!(command, Command::Controller(_) | Command::Worker(_));
+    let default = if quiet { "error" } else { "info" };
+    Ok(tutti_telemetry::init(&TelemetryOptions {
+        log_filter: global.log.clone().unwrap_or_else(|| default.to_owned()),
+        format: if global.log_json { LogFormat::Json } else { LogFormat::Text },
+        otlp_endpoint: global.otlp.clone(),
+        service_name: "tutti".to_owned(),
+    })?)
+}

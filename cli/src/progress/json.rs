@@ -76,6 +76,23 @@ fn attempt_object(attempt: &tutti_proto::compose::Attempt) -> Value {
     })
 }
 
+/// Prints the last line of the stream, which is also what `show --format json` prints.
+pub(crate) fn print_end(show: &tutti_proto::compose::ShowResponse) -> Result<()> {
+    let jobs: Vec<_> = show.jobs.iter().map(job_object).collect();
+    let mut object = compose_object(&show.summary.clone().unwrap_or_default());
+    if let Some(map) = object.as_object_mut() {
+        map.insert("jobs".into(), json!(jobs));
+        map.insert("critical_path".into(), json!(show.critical_path));
+    }
+    line(&with_event("end", object))
+}
+
+/// Prints a value for people who read JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
 fn with_event(event: &str, mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
         map.insert("event".into(), json!(event));

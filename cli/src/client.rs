@@ -1,0 +1,179 @@
+//! Commands that ask a controller: a running one, or the state of a compose that `tutti compose` made.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use tonic::transport::Channel;
+use tutti_proto::compose::{
+    CancelRequest, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
+    WhyRequest, compose_service_client::ComposeServiceClient,
+};
+
+use crate::{
+    args::{ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, WatchArgs, WhyArgs},
+    compose,
+    connect::connect,
+    embedded::{self, Embedded},
+    progress::{self, Format, status_word},
+    report, spec, watch as follow,
+};
+
+/// A client, and what must be ended after its use.
+struct Place {
+    client: ComposeServiceClient<Channel>,
+    embedded: Option<Embedded>,
+}
+
+impl Place {
+    /// Reaches the controller of a compose. `work` starts a worker where nobody else composes.
+    async fn open(args: &PlaceArgs, compose_id: &str, work: bool) -> Result<Self> {
+        if let Some(address) = &args.controller {
+            return Ok(Self { client: connect(address).await?, embedded: None });
+        }
+        let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
+        let top = embedded::compose_dir(target, compose_id)?;
+        if let Some(client) = embedded::running(&top).await {
+            return Ok(Self { client, embedded: None });
+        }
+        let embedded = Embedded::start(&top, if work { None } else { Some(0) }).await?;
+        Ok(Self { client: embedded.client.clone(), embedded: Some(embedded) })
+    }
+
+    async fn close(self) -> Result<()> {
+        match self.embedded {
+            Some(embedded) => embedded.finish().await,
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) async fn submit(args: SubmitArgs) -> Result<u8> {
+    let prepared = spec::prepare(&args.spec)?;
+    let target = std::path::absolute(&args.target_dir)?;
+    let mut client = connect(&args.client.controller).await?;
+    let key = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
+    let request = spec::request(prepared, target.display().to_string(), key)?;
+    let accepted = client.submit(request).await.context("the controller refuses the compose")?.into_inner();
+    let mut reporter = progress::reporter(args.client.format, false);
+    reporter.started(&accepted.compose_id, &accepted.compose_dir)?;
+    if !args.wait {
+        return Ok(0);
+    }
+    let show = follow::follow(&mut client, &accepted.compose_id, reporter.as_mut()).await?;
+    compose::conclude(&show, &OutputArgs { format: args.client.format, quiet: false, strict: args.strict })
+}
+
+pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
+    let mut client = connect(&args.controller).await?;
+    let composes = client.list(ListRequest {}).await?.into_inner().composes;
+    match args.format {
+        Format::Json => progress::print_json(&composes.iter().map(progress::compose_object).collect::<Vec<_>>())?,
+        Format::Text => {
+            for compose in composes {
+                let active = if compose.active { "active" } else { "ended" };
+                println!(
+                    "{:<44} {:<20} {active:<7} {}/{} jobs, {} failed",
+                    compose.compose_id,
+                    status_word(compose.status),
+                    compose.jobs_done,
+                    compose.jobs_total,
+                    compose.jobs_failed
+                );
+            }
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) async fn show(args: OneArgs) -> Result<u8> {
+    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let result = place.client.show(ShowRequest { compose_id: args.compose_id }).await;
+    place.close().await?;
+    let show = result?.into_inner();
+    match args.format {
+        Format::Json => progress::print_end(&show)?,
+        Format::Text => {
+            print!("{}", report::render(&show));
+            println!("Compose dir: {}", show.summary.unwrap_or_default().compose_dir);
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
+    let mut client = connect(&args.client.controller).await?;
+    let mut reporter = progress::reporter(args.client.format, false);
+    let show = follow::follow(&mut client, &args.compose_id, reporter.as_mut()).await?;
+    compose::conclude(&show, &OutputArgs { format: args.client.format, quiet: false, strict: args.strict })
+}
+
+pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
+    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let request =
+        LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow: args.follow };
+    let result = print_log(&mut place.client, request).await;
+    place.close().await?;
+    result.map(|()| 0)
+}
+
+async fn print_log(client: &mut ComposeServiceClient<Channel>, request: LogsRequest) -> Result<()> {
+    let mut stream = client.logs(request).await?.into_inner();
+    let mut out = std::io::stdout().lock();
+    while let Some(part) = stream.message().await? {
+        out.write_all(&part.data)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cancel(args: OneArgs) -> Result<u8> {
+    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let result = place.client.cancel(CancelRequest { compose_id: args.compose_id }).await;
+    place.close().await?;
+    result?;
+    Ok(0)
+}
+
+pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
+    let mut place = Place::open(&args.place, &args.compose_id, true).await?;
+    let request = RetryRequest { compose_id: args.compose_id.clone(), jobs: args.jobs };
+    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
+    let retried = place.client.retry(request).await;
+    let result = match retried {
+        Ok(response) => {
+            eprintln!("running again: {}", response.into_inner().jobs.join(" "));
+            compose::follow(&mut place.client, &args.compose_id, reporter.as_mut()).await
+        }
+        Err(status) => Err(status.into()),
+    };
+    place.close().await?;
+    compose::conclude(&result?, &args.output)
+}
+
+pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
+    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let result = place.client.why(WhyRequest { compose_id: args.compose_id, job: args.job }).await;
+    place.close().await?;
+    for reason in result?.into_inner().reasons {
+        println!("{reason}");
+    }
+    Ok(0)
+}
+
+pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {
+    let mut client = connect(&args.client.controller).await?;
+    if let Some(worker_id) = args.worker_id {
+        client.drain_worker(DrainWorkerRequest { worker_id, undo: args.undo }).await?;
+        return Ok(0);
+    }
+    for worker in client.list_workers(ListWorkersRequest {}).await?.into_inner().workers {
+        let state = match (worker.connected, worker.draining) {
+            (false, _) => "gone",
+            (true, true) => "draining",
+            (true, false) => "ready",
+        };
+        let cores = f64::from(worker.cpu_milli) / 1000.0;
+        println!("{:<32} {:<8} {state:<9} {cores} cores  {}", worker.worker_id, worker.arch, worker.running.join(", "));
+    }
+    Ok(0)
+}

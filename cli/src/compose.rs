@@ -1,0 +1,114 @@
+//! `tutti compose`: everything on this machine.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::transport::Channel;
+use tutti_controller::{plan, volume};
+use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::ComposeServiceClient};
+
+use crate::{
+    args::{ComposeArgs, OutputArgs},
+    embedded::Embedded,
+    progress::{self, Format, Reporter},
+    report, spec, watch,
+};
+
+/// Makes a compose and returns the exit status.
+pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
+    let mut prepared = spec::prepare(&args.spec)?;
+    // Planned before anything is made: what cannot be composed leaves nothing behind.
+    let (_, plan_report) = plan::plan(&prepared.spec)?;
+    for left_out in &plan_report.left_out {
+        eprintln!("left out: {}: {}", left_out.job, left_out.reason);
+    }
+    let target = std::path::absolute(&args.target_dir).context("cannot find the current directory")?;
+    let identity = &mut prepared.spec.identity;
+    let top = if identity.compose_id.is_empty() {
+        let (respin, top) = volume::reserve(&target, &identity.id_prefix, identity.respin)?;
+        identity.respin = respin;
+        identity.compose_id = format!("{}{respin}", identity.id_prefix);
+        top
+    } else {
+        let top = target.join(&identity.compose_id);
+        std::fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+        std::fs::create_dir(&top).with_context(|| {
+            format!("cannot create {}\nhint: leave --compose-id out to get the next free id", top.display())
+        })?;
+        top
+    };
+    let compose_id = identity.compose_id.clone();
+    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
+    reporter.started(&compose_id, &top.display().to_string())?;
+    let result = compose(&args, prepared, &target, &top, reporter.as_mut()).await;
+    if result.is_err() && !top.join("STATUS").exists() {
+        // Nothing was accepted: only our own state file is in there.
+        let _ = std::fs::remove_dir_all(&top);
+    }
+    conclude(&result?, &args.output)
+}
+
+async fn compose(
+    args: &ComposeArgs,
+    prepared: tutti_controller::accept::Prepared,
+    target: &Path,
+    top: &Path,
+    reporter: &mut dyn Reporter,
+) -> Result<ShowResponse> {
+    let compose_id = prepared.spec.identity.compose_id.clone();
+    let mut embedded = Embedded::start(top, args.jobs.map(|jobs| jobs.max(1))).await?;
+    let request = spec::request(prepared, target.display().to_string(), String::new())?;
+    let result = match embedded.client.submit(request).await {
+        Ok(_) => follow(&mut embedded.client, &compose_id, reporter).await,
+        Err(status) => Err(status.into()),
+    };
+    let finished = embedded.finish().await;
+    let shown = result?;
+    finished?;
+    Ok(shown)
+}
+
+/// Follows a compose of this process; the first interrupt cancels it, the second ends the program.
+pub(crate) async fn follow(
+    client: &mut ComposeServiceClient<Channel>,
+    compose_id: &str,
+    reporter: &mut dyn Reporter,
+) -> Result<ShowResponse> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let mut canceller = client.clone();
+    let follow = watch::follow(client, compose_id, reporter);
+    tokio::pin!(follow);
+    let mut cancelled = false;
+    loop {
+        // recv is cancel safe; the watch goes on being the same future.
+        tokio::select! {
+            result = &mut follow => return result,
+            _ = interrupt.recv() => {},
+            _ = terminate.recv() => {},
+        }
+        if cancelled {
+            anyhow::bail!("interrupted twice; `tutti retry` goes on where {compose_id} stopped");
+        }
+        cancelled = true;
+        eprintln!("cancelling {compose_id}; interrupt again to end at once");
+        let request = CancelRequest { compose_id: compose_id.to_owned() };
+        canceller.cancel(request).await.context("cannot cancel")?;
+    }
+}
+
+/// Prints the summary and returns the exit status.
+pub(crate) fn conclude(show: &ShowResponse, output: &OutputArgs) -> Result<u8> {
+    let summary = show.summary.clone().unwrap_or_default();
+    match output.format {
+        Format::Json => progress::print_end(show)?,
+        Format::Text => {
+            if !output.quiet {
+                print!("{}", report::render(show));
+            }
+            println!("Compose dir: {}", summary.compose_dir);
+        }
+    }
+    Ok(watch::exit_status(summary.status, output.strict))
+}

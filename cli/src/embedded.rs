@@ -1,0 +1,117 @@
+//! Controller and worker in this process, for composes on one machine: the same code and messages as on a farm, over a
+//! Unix socket in a directory of mode 0700.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::task::JoinHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Channel;
+use tutti_controller::{
+    engine::Timing,
+    run::{Controller, RunError},
+    server::{self, Listen},
+};
+use tutti_job::Volumes;
+use tutti_proto::compose::compose_service_client::ComposeServiceClient;
+use tutti_telemetry::task::spawn_named_until_done;
+use tutti_worker::{Shutdown, Worker, WorkerConfig, WorkerError};
+
+use crate::connect::{self, Address};
+
+/// Where a compose keeps the state of its embedded controller, below its directory.
+const STATE: &str = "work/tutti/state.redb";
+/// Where a running one says how to reach it.
+const ADDRESS: &str = "work/tutti/controller";
+/// Longest time for children to die after the worker was told to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running pair of controller and worker.
+pub(crate) struct Embedded {
+    /// The way to talk to it.
+    pub(crate) client: ComposeServiceClient<Channel>,
+    top: PathBuf,
+    stop: CancellationToken,
+    worker: Option<(Shutdown, JoinHandle<Result<(), WorkerError>>)>,
+    controller: JoinHandle<Result<(), RunError>>,
+    _socket_dir: tempfile::TempDir,
+}
+
+/// The compose's directory below a target directory.
+pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
+    tutti_distro::compose_id::ComposeId::new(compose_id)?;
+    let target = std::path::absolute(target).context("cannot find the current directory")?;
+    let top = target.join(compose_id);
+    if !top.join(STATE).exists() {
+        bail!("{} is no compose that `tutti compose` made (it has no {STATE})", top.display());
+    }
+    Ok(top)
+}
+
+/// Connects to the process that composes in `top` right now, if there is one.
+pub(crate) async fn running(top: &Path) -> Option<ComposeServiceClient<Channel>> {
+    let address = fs::read_to_string(top.join(ADDRESS)).ok()?;
+    connect::connect(&address.trim().parse().ok()?).await.ok()
+}
+
+impl Embedded {
+    /// Starts a controller on the compose's own state, and a worker for `jobs` cores unless `jobs` is `Some(0)`.
+    pub(crate) async fn start(top: &Path, jobs: Option<u32>) -> Result<Self> {
+        let state = top.join(STATE);
+        if let Some(parent) = state.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        let stop = CancellationToken::new();
+        let controller = Controller::start(&state, Timing::default(), stop.clone()).await?;
+        let socket_dir = tempfile::Builder::new()
+            .prefix("tutti-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .context("cannot create a directory for the socket")?;
+        let socket = socket_dir.path().join("controller");
+        let bound = server::bind(&[Listen::Unix(socket.clone())], false).await?;
+        let address = Address::Unix(socket.clone());
+        fs::write(top.join(ADDRESS), format!("{address}\n")).context("cannot write the controller's address")?;
+        let tracker = TaskTracker::new();
+        let controller = spawn_named_until_done("embedded controller", &tracker, controller.serve(bound, false));
+        let worker = match jobs {
+            Some(0) => None,
+            _ => Some(worker(&tracker, top, &socket, jobs)?),
+        };
+        let client = connect::connect(&address).await?;
+        Ok(Self { client, top: top.to_owned(), stop, worker, controller, _socket_dir: socket_dir })
+    }
+
+    /// Ends the worker with all its children, then the controller, and closes the state.
+    pub(crate) async fn finish(self) -> Result<()> {
+        if let Some((shutdown, worker)) = self.worker {
+            shutdown.stop.cancel();
+            match tokio::time::timeout(STOP, worker).await {
+                Ok(ended) => ended.context("the worker panicked")??,
+                Err(_) => bail!("the worker did not end within {STOP:?}"),
+            }
+        }
+        self.stop.cancel();
+        let _ = fs::remove_file(self.top.join(ADDRESS));
+        self.controller.await.context("the controller panicked")??;
+        Ok(())
+    }
+}
+
+type RunningWorker = (Shutdown, JoinHandle<Result<(), WorkerError>>);
+
+fn worker(tracker: &TaskTracker, top: &Path, socket: &Path, jobs: Option<u32>) -> Result<RunningWorker> {
+    let state_dir = top.join(Volumes::STAGING).join("worker");
+    let mut config = WorkerConfig::new("local", socket.display().to_string(), state_dir)?;
+    if let Some(jobs) = jobs {
+        config.cpu_milli = jobs.saturating_mul(1000);
+    }
+    let shutdown = Shutdown::default();
+    let task = spawn_named_until_done("embedded worker", tracker, Box::pin(Worker::run(config, shutdown.clone())));
+    Ok((shutdown, task))
+}
