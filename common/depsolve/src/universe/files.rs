@@ -14,6 +14,18 @@ pub struct FileTable {
 }
 
 impl FileTable {
+    /// A table of no packages with the names of `whole`.
+    pub(super) fn empty_like(whole: &FileTable) -> FileTable {
+        let (directories, names) = (whole.directories.clone(), whole.names.clone());
+        FileTable { directories, names, ends: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Adds the files of the next package, pairs of this table's ids.
+    pub(super) fn push(&mut self, files: &[[u32; 2]]) {
+        self.entries.extend_from_slice(files);
+        self.ends.push(self.entries.len() as u32);
+    }
+
     /// Returns the (directory id, base name id) pairs of a package, sorted.
     pub(crate) fn entries(&self, package: usize) -> &[[u32; 2]] {
         let start = if package == 0 { 0 } else { self.ends[package - 1] as usize };

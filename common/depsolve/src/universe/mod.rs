@@ -18,6 +18,7 @@ mod decode;
 mod encode;
 mod files;
 mod requires;
+mod subset;
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +74,7 @@ pub enum UniverseError {
 }
 
 /// Sorted distinct strings in one text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Strings {
     pub(crate) ends: Vec<u32>,
     pub(crate) text: String,
