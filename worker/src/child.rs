@@ -42,6 +42,9 @@ pub fn main(runners: &Runners) -> ExitCode {
         eprintln!("the worker that started this process is gone");
         return ExitCode::from(70);
     }
+    // When memory runs out, this process and its tools go first, not the worker or a controller beside it
+    // (proc_pid_oom_score_adj(5)). A kernel that refuses changes nothing else.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let pipe = Pipe::new(io::stdout());
     let counters = Counters::default();
     let progress = Progress::new(pipe.clone());
@@ -102,9 +105,9 @@ fn run(
         }
         // After the confinement: it holds for threads that are started later.
         watch_input(context.cancel.clone())?;
-        tutti_failpoint::hit("job.run.before").or_fail(FailureClass::Infra, || "failpoint")?;
+        tutti_failpoint::hit_for("job.run.before", name).or_fail(FailureClass::Infra, || "failpoint")?;
         let outputs = runner(&context)?;
-        tutti_failpoint::hit("job.run.after").or_fail(FailureClass::Infra, || "failpoint")?;
+        tutti_failpoint::hit_for("job.run.after", name).or_fail(FailureClass::Infra, || "failpoint")?;
         check_outputs(&context.spec, outputs)
     });
     // The default hook has written message and place to the log.

@@ -51,11 +51,12 @@ impl Failpoints {
         Ok(Self { rules, log, counts: Mutex::default() })
     }
 
-    pub(crate) fn hit(&self, name: &'static str) -> Result<(), FailpointError> {
+    pub(crate) fn hit(&self, name: &'static str, subject: Option<&str>) -> Result<(), FailpointError> {
         let occurrence = self.count(name);
         self.write_log(name, occurrence);
         let matches = |rule: &&Rule| rule.occurrence.is_none_or(|wanted| wanted == occurrence);
-        match self.rules.get(name).and_then(|rules| rules.iter().find(matches)) {
+        let special = subject.and_then(|subject| self.rules.get(&format!("{name}[{subject}]")));
+        match special.into_iter().chain(self.rules.get(name)).flatten().find(matches) {
             None => Ok(()),
             Some(rule) => act(&rule.action, name, occurrence),
         }
@@ -119,18 +120,28 @@ mod tests {
     #[test]
     fn counts_each_name_apart_and_fails_at_the_named_occurrence() {
         let points = armed("a=error@2");
-        assert_eq!(points.hit("a"), Ok(()));
-        assert_eq!(points.hit("b"), Ok(()));
-        assert_eq!(points.hit("a"), Err(FailpointError { name: "a", occurrence: 2 }));
-        assert_eq!(points.hit("a"), Ok(()));
+        assert_eq!(points.hit("a", None), Ok(()));
+        assert_eq!(points.hit("b", None), Ok(()));
+        assert_eq!(points.hit("a", None), Err(FailpointError { name: "a", occurrence: 2 }));
+        assert_eq!(points.hit("a", None), Ok(()));
         assert_eq!(points.names_seen(), [("a", 3), ("b", 1)]);
     }
 
     #[test]
     fn fails_every_time_without_an_occurrence() {
         let points = armed("a=error");
-        assert!(points.hit("a").is_err());
-        assert!(points.hit("a").is_err());
+        assert!(points.hit("a", None).is_err());
+        assert!(points.hit("a", None).is_err());
+    }
+
+    #[test]
+    fn fails_for_the_named_subject_only() {
+        let points = armed("a[x.y]=error");
+        assert_eq!(points.hit("a", None), Ok(()));
+        assert_eq!(points.hit("a", Some("x")), Ok(()));
+        assert_eq!(points.hit("b", Some("x.y")), Ok(()));
+        assert!(points.hit("a", Some("x.y")).is_err());
+        assert!(armed("a=error").hit("a", Some("x.y")).is_err());
     }
 
     #[test]
@@ -138,9 +149,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let points = Failpoints::new(&OsString::from("b=error"), Some(path.clone().into())).unwrap();
-        points.hit("a").unwrap();
-        points.hit("b").unwrap_err();
-        points.hit("a").unwrap();
+        points.hit("a", None).unwrap();
+        points.hit("b", None).unwrap_err();
+        points.hit("a", None).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "a 1\nb 1\na 2\n");
     }
 
@@ -150,7 +161,7 @@ mod tests {
         let path = directory.path().join("go");
         let points = armed(&format!("a=pause-file({})", path.display()));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| points.hit("a"));
+            let waiting = scope.spawn(|| points.hit("a", None));
             std::thread::sleep(Duration::from_millis(30));
             assert!(!waiting.is_finished());
             std::fs::write(&path, "").unwrap();

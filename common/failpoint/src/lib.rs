@@ -9,6 +9,7 @@
 //! * `TUTTI_FAILPOINTS="name=action[@occurrence];…"` arms points. The occurrence counts from 1 per name and process;
 //!   without one the action happens at every hit. Actions: `kill` (SIGKILL to this process, nothing is flushed),
 //!   `exit` or `exit(status)`, `error`, `sleep(milliseconds)`, `pause-file(path)` (waits until the file exists).
+//!   `name[subject]` arms a point for one subject only, where the point has one ([`hit_for`]).
 //! * `TUTTI_FAILPOINT_LOG=file` appends a line `name occurrence` for each hit, which is how a test learns the points
 //!   that a run passes and then repeats the run failing at each of them. The line is written before the action.
 //!
@@ -45,7 +46,7 @@ impl From<FailpointError> for std::io::Error {
 /// [`FailpointError`] where the point is armed with `error`; never without the feature `enabled`.
 #[cfg(feature = "enabled")]
 pub fn hit(name: &'static str) -> Result<(), FailpointError> {
-    armed::Failpoints::global().hit(name)
+    armed::Failpoints::global().hit(name, None)
 }
 
 /// Passes the point `name`: nothing happens, the feature `enabled` is off.
@@ -56,6 +57,27 @@ pub fn hit(name: &'static str) -> Result<(), FailpointError> {
 #[cfg(not(feature = "enabled"))]
 #[inline(always)]
 pub fn hit(_name: &'static str) -> Result<(), FailpointError> {
+    Ok(())
+}
+
+/// Passes the point `name` on behalf of `subject`, such as a job: also `name[subject]=action` arms it.
+///
+/// # Errors
+///
+/// As [`hit`].
+#[cfg(feature = "enabled")]
+pub fn hit_for(name: &'static str, subject: &str) -> Result<(), FailpointError> {
+    armed::Failpoints::global().hit(name, Some(subject))
+}
+
+/// Passes the point `name` on behalf of `subject`: nothing happens, the feature `enabled` is off.
+///
+/// # Errors
+///
+/// Never.
+#[cfg(not(feature = "enabled"))]
+#[inline(always)]
+pub fn hit_for(_name: &'static str, _subject: &str) -> Result<(), FailpointError> {
     Ok(())
 }
 
