@@ -6,8 +6,9 @@ use tutti_job::{Digest, JobSpec, LogicalPath, Root, Volumes};
 use tutti_proto::worker::{self as proto, Outcome, outcome};
 
 use crate::{
-    FailureClass,
+    FailureClass, RunnerError,
     attempt::{Finished, Order},
+    error::one_line,
     state::{Facts, Key},
     wire::Ending,
 };
@@ -92,8 +93,32 @@ fn limit(value: Option<&prost_types::Duration>) -> Option<Duration> {
     duration(value).filter(|value| !value.is_zero()).map(|value| value.min(30 * DEFAULT_WALL))
 }
 
+/// Bounds of what a child may report: a message that the controller refuses for its size would be repeated for ever.
+const MAX_OUTPUTS: usize = 1000;
+const MAX_WARNINGS: usize = 256;
+const MAX_COUNTERS: usize = 256;
+
+/// Keeps a child's report within bounds, whatever the child says.
+fn tame(mut finished: Finished) -> Finished {
+    let long = |text: &String| text.len() > MAX_NAME;
+    if let Ending::Success { outputs, warnings } = &mut finished.ending {
+        warnings.truncate(MAX_WARNINGS);
+        warnings.iter_mut().for_each(|warning| *warning = one_line(warning));
+        if outputs.len() > MAX_OUTPUTS || outputs.iter().any(|output| long(&output.name)) {
+            finished.ending = Ending::Failure(RunnerError::tool("the child reported too many outputs").into());
+        }
+    }
+    if let Ending::Failure(failure) = &mut finished.ending {
+        failure.cause = one_line(&failure.cause);
+        failure.hint = one_line(&failure.hint);
+    }
+    finished.counters = finished.counters.into_iter().filter(|(name, _)| !long(name)).take(MAX_COUNTERS).collect();
+    finished
+}
+
 /// The message that reports how an attempt ended.
 pub(crate) fn outcome(key: &Key, finished: Finished) -> Outcome {
+    let finished = tame(finished);
     let result = match finished.ending {
         Ending::Success { outputs, warnings } => {
             let output = |output: crate::Output| proto::Output {
@@ -133,5 +158,34 @@ fn class(class: FailureClass) -> proto::FailureClass {
         FailureClass::Poisoned => proto::FailureClass::Poisoned,
         FailureClass::External => proto::FailureClass::External,
         FailureClass::NoSpace => proto::FailureClass::NoSpace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use std::time::SystemTime;
+
+    fn report(ending: Ending) -> Outcome {
+        let key = Key { compose_id: "C".into(), fence: tutti_job::Fence { job: 1, attempt: 1, executor: 1 } };
+        let counters = (0..1000).map(|n| (format!("counter-{n}"), n)).collect();
+        let (started, ended) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
+        let (cpu, peak_memory, conditions) = (Duration::ZERO, 0, Vec::new());
+        outcome(&key, Finished { ending, counters, cpu, peak_memory, started, ended, conditions })
+    }
+
+    #[test]
+    fn reports_stay_small_whatever_the_child_says() {
+        let text = "x\n".repeat(1_000_000);
+        let output = crate::Output { name: "o".into(), digest: Digest::of(b""), size: 0 };
+        let many = Ending::Success { outputs: vec![output.clone(); 2000], warnings: vec![] };
+        assert!(matches!(report(many).result, Some(outcome::Result::Failure(_))));
+        let warnings = vec![text.clone(); 500];
+        let small = report(Ending::Success { outputs: vec![output], warnings });
+        assert!(matches!(&small.result, Some(outcome::Result::Success(success)) if success.warnings.len() == 256));
+        assert!(small.encoded_len() < 1 << 20, "{}", small.encoded_len());
+        let failure = crate::wire::Failure { class: FailureClass::Tool, cause: text.clone(), hint: text };
+        assert!(report(Ending::Failure(failure)).encoded_len() < 1 << 16);
     }
 }

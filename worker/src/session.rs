@@ -243,7 +243,9 @@ async fn receive(incoming: &mut tonic::Streaming<SessionResponse>, links: &Links
 }
 
 async fn heartbeat(outgoing: Outgoing, sync: watch::Receiver<proto::Sync>, beat: Duration) {
-    let mut ticks = tokio::time::interval(beat);
+    // The worker says the first Sync itself, after the outcomes that it holds: what is neither running nor reported
+    // would look lost.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + beat, beat);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

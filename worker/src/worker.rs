@@ -235,7 +235,8 @@ impl Worker {
                 self.alone = None;
                 let now = Instant::now();
                 self.state.connected(now);
-                let effects = self.state.due(now);
+                let mut effects = self.state.due(now);
+                effects.push(Effect::Send(Up::Sync(self.state.sync())));
                 self.perform(effects);
             }
             Event::Message(message) => {

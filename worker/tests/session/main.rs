@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panic, as tests do")]
 
 mod rig;
+mod tls;
 
 use std::{fs, time::Duration};
 

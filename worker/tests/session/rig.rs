@@ -8,13 +8,13 @@ use std::{
 use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, transport::ServerTlsConfig};
 use tutti_job::{Digest, Input, JobKind, JobSpec, LogicalPath, OutputSpec, Root, Volumes};
 use tutti_proto::worker::{
     self as proto, Hello, Outcome, SessionRequest, SessionResponse, session_request::Message as Up,
     session_response::Message as Down, worker_service_server as service,
 };
-use tutti_worker::{SandboxMode, Shutdown, Worker, WorkerConfig, WorkerError};
+use tutti_worker::{SandboxMode, Shutdown, Tls, Worker, WorkerConfig, WorkerError};
 
 /// For each wait: enough for a loaded machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -87,12 +87,43 @@ impl Rig {
         let server = tonic::transport::Server::builder()
             .add_service(service::WorkerServiceServer::new(Fake(sender)))
             .serve_with_incoming(UnixListenerStream::new(listener));
+        Self::with_server(directory, connections, server)
+    }
+
+    /// A controller that asks for certificates on a TCP port of this host, and a worker that has `tls`.
+    pub(crate) async fn with_tls(directory: tempfile::TempDir, server: ServerTlsConfig, tls: Tls) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, connections) = mpsc::channel(4);
+        let server = tonic::transport::Server::builder()
+            .tls_config(server)
+            .unwrap()
+            .add_service(service::WorkerServiceServer::new(Fake(sender)))
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+        let mut rig = Self::with_server(directory, connections, server);
+        let mut config = config(rig.directory.path());
+        config.endpoints = vec![format!("https://localhost:{port}")];
+        config.tls = Some(tls);
+        rig.worker = rig.tracker.spawn(Worker::run(config, rig.shutdown.clone()));
+        rig
+    }
+
+    fn with_server(
+        directory: tempfile::TempDir,
+        connections: mpsc::Receiver<Connection>,
+        server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+    ) -> Self {
         let tracker = TaskTracker::new();
         tracker.spawn(server);
         std::fs::create_dir_all(directory.path().join("compose")).unwrap();
         let shutdown = Shutdown::default();
         let worker = tracker.spawn(async { Ok(()) });
         Self { directory, shutdown, worker, connections, tracker }
+    }
+
+    /// Whether the worker connects within `time`.
+    pub(crate) async fn connects_within(&mut self, time: Duration) -> bool {
+        timeout(time, self.connections.recv()).await.is_ok()
     }
 
     /// Starts the worker again, as another incarnation.
