@@ -5,6 +5,9 @@
 //! are taken in order of name, EVR, architecture, lookaside first, then source: among equals the first wins, and within
 //! one pass of one step packages are looked at in that order. Of several packages of one NEVRA only the first exists.
 //!
+//! Pungi's own result does not depend on that order in practice but for one flag: which of several source packages that need
+//! the same build requirement is flagged `self-hosting`.
+//!
 //! The fixpoint restarts at its first step whenever a step added something, as Pungi's does; each step only looks at
 //! packages that it has not looked at before.
 
