@@ -146,7 +146,8 @@ impl Round {
         let indexes: Vec<usize> = (0..self.workers.len()).filter(open).collect();
         let alone = !indexes.iter().any(|&index| covers(&self.workers[index].total, &job.resources));
         let biggest = indexes.iter().map(|&index| size(&self.workers[index].total)).max();
-        let avoidable = indexes.iter().any(|&index| !job.avoid.contains(&self.workers[index].id));
+        let suits = |worker: &WorkerView| suits(job, worker, alone, biggest);
+        let avoidable = indexes.iter().map(|&index| &self.workers[index]).any(|w| suits(w) && !job.avoid.contains(&w.id));
         let mut reasons = Vec::new();
         let mut best: Option<Fit> = None;
         for (index, (worker, able)) in self.workers.iter().zip(&able).enumerate() {
@@ -208,10 +209,7 @@ impl Round {
         if now.0.saturating_sub(job.ready_at.0) < HOLD_AFTER_MS {
             return;
         }
-        let suits = |index: &usize| {
-            let total = &self.workers[*index].total;
-            if alone { Some(size(total)) == biggest } else { covers(total, &job.resources) }
-        };
+        let suits = |index: &usize| suits(job, &self.workers[*index], alone, biggest);
         let open = able.iter().copied().filter(suits).filter(|index| !self.held.contains_key(index));
         if let Some(index) = open.min_by_key(|&index| (self.workers[index].running, index)) {
             self.held.insert(index, job.name.to_string());
@@ -239,6 +237,11 @@ fn able(job: &ReadyJob, worker: &WorkerView) -> Result<(), String> {
         return Err("refused the job a short while ago".to_owned());
     }
     Ok(())
+}
+
+/// Whether the worker is big enough when nothing else runs there; for a job too big for all, the biggest is.
+fn suits(job: &ReadyJob, worker: &WorkerView, alone: bool, biggest: Option<(u64, u32)>) -> bool {
+    if alone { Some(size(&worker.total)) == biggest } else { covers(&worker.total, &job.resources) }
 }
 
 /// Whether it has room now.

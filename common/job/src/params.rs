@@ -2,18 +2,22 @@
 //!
 //! They hold values that the job uses and nothing else. Maps are sorted, so that equal parameters have equal bytes.
 //!
+//! N is the index of a source in the compose's list of sources ([`crate::PackageEntry::source`]): there may be gaps, and
+//! inputs are sorted as texts (10 before 2). Inputs marked ? are left out when the job that makes them is not planned,
+//! or may fail and did.
+//!
 //! | kind | inputs | outputs |
 //! |---|---|---|
-//! | pkgset | – | `records`, `set/ARCH`, `universe/ARCH` |
+//! | pkgset | – | `records`, `set/ARCH`, `universe/ARCH`; of a lookaside only `universe/ARCH` |
 //! | solve | `request` (gather request JSON), `universe/N` (own sources, N from 0), `lookaside-universe/N`, `parent` (parent's `result`), `lookaside/UID/ARCH` (results) | `result` |
 //! | trim | `set/N` (package set of source N), `solve/UID` | `binary/UID`, `debug/UID`, `source/UID` |
-//! | link | `binary`, `debug`; for arch `src`: `source/ARCH` | trees `packages`, `debug-packages` |
-//! | createrepo, createrepo-debug | `packages` (arch `src`: `source/ARCH`), `records/N`, `comps` | tree `repodata` |
+//! | link | `binary`, `debug`; for arch `src`: `source/ARCH`? | trees `packages`, `debug-packages` (not for `src`) |
+//! | createrepo, createrepo-debug | `packages` (arch `src`: `source/ARCH`?), `records/N`, `comps`? | tree `repodata` |
 //! | extra-files | – | tree `files` |
-//! | tree-info | `repodata/UID` (manifests) | tree `files` |
+//! | tree-info | `repodata/UID` (manifests; addons' ?) | tree `files` |
 //! | repoclosure | `packages`, `universe/N`, `lookaside/UID` (package lists), `lookaside-universe/N` | `report` |
 //! | checksum | `files/N` (manifests) | tree `sums/N` |
-//! | metadata | `binary/UID/ARCH`, `debug/UID/ARCH`, `source/UID/ARCH` | tree `metadata` |
+//! | metadata | `binary/UID/ARCH`?, `debug/UID/ARCH`?, `source/UID/ARCH`? | tree `metadata` |
 
 use std::collections::BTreeMap;
 
@@ -219,7 +223,8 @@ pub struct ChecksumParams {
 /// `metadata`: the compose's own JSON files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetadataParams {
-    /// Everything composeinfo.json says, as the distro crate's input struct (JSON).
+    /// What composeinfo.json says: `identity` (the compose spec's) and `variants`, a list of objects with `uid`, `id`,
+    /// `name`, `type`, `parent`, `release` (name, short, version), `is_empty` and `arches`.
     pub compose: serde_json::Value,
     /// `hashed_directories`.
     pub hashed: bool,

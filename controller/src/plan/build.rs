@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
 };
 
-use tutti_job::JobName;
+use tutti_job::{JobKind, JobName};
 
 use super::{At, Derived, Edge, Need, Plan, PlanError, PlanJob, PlanReport, variants::View};
 use crate::spec::ComposeSpec;
@@ -30,6 +30,10 @@ pub(super) fn drafts(spec: &ComposeSpec, report: &mut PlanReport) -> Result<Vec<
     finish::tree_infos(&view, &mut drafts)?;
     repository::repoclosures(&view, &mut drafts)?;
     finish::checksums(&view, &mut drafts)?;
+    if drafts.iter().all(|draft| draft.name.kind == JobKind::Pkgset) {
+        let hint = "no variant has packages or extra files: look at variants.xml, tree_variants and tree_arches";
+        return Err(PlanError::Nothing(hint));
+    }
     finish::metadata(&view, &mut drafts)?;
     Ok(drafts)
 }

@@ -38,12 +38,7 @@ pub(super) fn select(
         draft.drop_links(&|name| !planned.contains(name));
     }
     if kept.is_empty() {
-        let hint = if only.is_empty() && skip.is_empty() {
-            "no variant has packages or extra files, check variants.xml, tree_variants and tree_arches"
-        } else {
-            "--only and --skip together leave out every job"
-        };
-        return Err(PlanError::Nothing(hint));
+        return Err(PlanError::Nothing("--only and --skip together leave out every job"));
     }
     Ok(kept)
 }

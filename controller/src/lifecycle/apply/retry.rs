@@ -18,6 +18,9 @@ pub(super) fn retry(t: &mut Transition<'_>, asked: &[u32]) -> Applied {
     t.header.ended_at = None;
     t.header.cancelled = false;
     t.header.started_at.get_or_insert(t.now);
+    for &job in &reopened {
+        t.settle_job(job);
+    }
     let lost = |job: &&crate::plan::PlanJob| {
         !job.failable && matches!(t.state(job.number), JobState::Failed | JobState::Skipped { .. })
     };

@@ -42,6 +42,8 @@ pub(in crate::plan) struct Draft {
     pub(super) inputs: Vec<DraftInput>,
     pub(super) outputs: Vec<OutputSpec>,
     pub(super) waits: Vec<Wait>,
+    /// Of the inputs that it takes if they are planned, at least one must be.
+    pub(super) needs_one: bool,
     pub(super) deliverable: &'static str,
     pub(super) failable: bool,
     pub(super) resources: Resources,
@@ -61,6 +63,7 @@ impl Draft {
             inputs: Vec::new(),
             outputs: Vec::new(),
             waits: Vec::new(),
+            needs_one: false,
             deliverable,
             failable: false,
             resources,
@@ -103,9 +106,10 @@ impl Draft {
         inputs.chain(self.waits.iter().filter(|wait| wait.link == Link::Must).map(|wait| &wait.job))
     }
 
-    /// Whether it reads something of others, and all of it is gone.
+    /// Whether all that it lives on is gone.
     pub(in crate::plan) fn starves(&self, gone: &dyn Fn(&JobName) -> bool) -> bool {
-        !self.inputs.is_empty() && self.inputs.iter().all(|input| gone(&input.producer))
+        let mut inputs = self.inputs.iter().filter(|input| input.link == Link::IfPlanned);
+        self.needs_one && inputs.all(|input| gone(&input.producer))
     }
 
     /// Forgets all links to jobs that are not planned.

@@ -195,6 +195,7 @@ pub(super) fn metadata(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), P
             }
         }
     }
+    draft.needs_one = !draft.inputs.is_empty();
     for other in drafts.iter() {
         let at = if other.outputs.iter().any(OutputSpec::is_tree) { At::Published } else { At::Committed };
         draft.wait(other.name.clone(), at);

@@ -16,7 +16,14 @@ use crate::{
 /// One `pkgset` job for each source that somebody composes from or leans on.
 pub(super) fn pkgsets(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), PlanError> {
     let options = &view.spec.options;
+    let leans_on = |index: usize| {
+        let data = view.composed().flat_map(|variant| variant.arches.values());
+        data.flat_map(|data| &data.lookaside_sources).any(|&used| used as usize == index)
+    };
     for (index, source) in view.spec.sources.iter().enumerate() {
+        if source.lookaside && !leans_on(index) {
+            continue;
+        }
         let params = PkgsetParams {
             arches: source.arches.clone(),
             sigkeys: options.sigkeys.clone(),

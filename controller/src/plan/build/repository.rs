@@ -54,6 +54,7 @@ fn placed(draft: &Draft, name: &str, repository: &tutti_job::LogicalPath, tree: 
 
 /// `source/ARCH` of all arches, as far as they can be made.
 fn sources(view: &View<'_>, draft: &mut Draft, variant: &VariantSpec) {
+    draft.needs_one = true;
     for arch in variant.arches.keys() {
         let trim = trim_name(view.root(variant), arch);
         draft.input_if_planned(format!("source/{arch}"), trim, format!("source/{}", variant.uid));

@@ -1,7 +1,5 @@
 //! Specs for tests.
 
-use std::collections::BTreeMap;
-
 use tutti_job::{
     Digest,
     params::{ExtraFile, LinkType, PkgsetArch},
@@ -168,7 +166,7 @@ pub(super) fn generated(bits: &[u8]) -> ComposeSpec {
 }
 
 /// Reads a variants.xml.
-pub(super) fn parse_variants(xml: &[u8]) -> Option<tutti_distro::variants::Variants> {
-    let _: BTreeMap<(), ()> = BTreeMap::new();
-    tutti_distro::variants::Variants::parse(xml, &tutti_distro::variants::Filter::default()).ok()
+pub(super) fn parse_variants(xml: &str) -> Option<tutti_distro::variants::Variants> {
+    let filter = tutti_distro::variants::Filter::default();
+    tutti_distro::variants::Variants::parse(xml, "variants.xml", &filter).ok()
 }

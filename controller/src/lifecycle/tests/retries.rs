@@ -1,0 +1,129 @@
+//! Retry, and failures of publishing.
+
+use super::{Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, plan_of, soft, succeeded};
+use crate::plan::{At, Edge, Need};
+
+#[test]
+fn a_doomed_compose_goes_on_where_it_failed() {
+    let mut run = Run::start(forked(&[0, 1, 2, 3, 4]), false);
+    run.finish(3);
+    run.offer(0, 1);
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    assert_eq!(run.states(), "FSSPR");
+    let effects = run.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!(effects, [Effect::WriteStatus { status: Status::Started }]);
+    assert_eq!(run.states(), "RWWPW", "4 waits for 0 again, 3 is done");
+    assert_eq!((run.compose.header.doomed_by, run.compose.jobs[0].tries), (None, 0));
+    run.offer(0, 2);
+    assert_eq!(run.fence(0).attempt, 2, "attempts are never numbered twice");
+    run.finish_offered(0);
+    run.finish(1);
+    run.finish(2);
+    run.finish(4);
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("PPPPP", Status::Finished));
+    assert_eq!(run.compose.jobs[3].attempt, 1);
+}
+
+#[test]
+fn retrying_a_skipped_job_brings_back_what_it_needs() {
+    let mut run = Run::start(forked(&[0, 1, 2, 3, 4]), false);
+    run.offer(0, 1);
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    run.ok(Event::Retry { jobs: vec![2] });
+    assert_eq!(run.states(), "RWWRW");
+}
+
+#[test]
+fn an_ended_compose_begins_again() {
+    let mut run = Run::start(chain(2), false);
+    run.offer(0, 1);
+    let effects = run.ok(failed(run.fence(0), FailureClass::Tool));
+    assert!(effects.contains(&Effect::Finish { status: Status::Doomed }));
+    run.ok(Event::Retry { jobs: vec![] });
+    assert!(!run.compose.is_ended());
+    run.finish(0);
+    run.finish(1);
+    assert_eq!(run.compose.header.status, Status::Finished);
+}
+
+#[test]
+fn one_of_two_failures_leaves_it_doomed() {
+    let plan = plan_of(vec![job(0, vec![]), job(1, vec![]), job(2, vec![hard(0), hard(1)])]);
+    let mut run = Run::start(plan, false);
+    for job in [0, 1] {
+        run.offer(job, 1);
+        run.ok(failed(run.fence(job), FailureClass::Tool));
+    }
+    run.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("RFS", Status::Doomed));
+    assert_eq!(run.compose.header.doomed_by, Some(1));
+    run.ok(Event::Retry { jobs: vec![1] });
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("RRW", Status::Started));
+}
+
+#[test]
+fn a_cancelled_compose_can_be_taken_up() {
+    let mut run = Run::start(chain(3), false);
+    run.finish(0);
+    run.ok(Event::Cancel);
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("PXX", Status::Terminated));
+    run.ok(Event::Retry { jobs: vec![] });
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("PRW", Status::Started));
+}
+
+#[test]
+fn what_was_made_without_a_job_makes_its_retry_too_late() {
+    let mut plan = plan_of(vec![job(0, vec![]), job(1, vec![soft(0)])]);
+    plan.jobs[0].failable = true;
+    let mut run = Run::start(plan, false);
+    run.offer(0, 1);
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    assert_eq!(run.states(), "FR");
+    let mut early = Run { compose: run.compose.clone(), first: vec![], ..run };
+    early.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!(early.states(), "RW", "nobody has begun without it");
+    run.offer(1, 1);
+    for jobs in [vec![0], vec![]] {
+        assert!(matches!(run.apply(Event::Retry { jobs }), Err(IllegalTransition::TooLate { .. })));
+    }
+}
+
+#[test]
+fn retrying_what_is_well_is_refused() {
+    let mut run = Run::start(chain(2), false);
+    assert!(matches!(run.apply(Event::Retry { jobs: vec![1] }), Err(IllegalTransition::State { .. })));
+    assert!(matches!(run.apply(Event::Retry { jobs: vec![] }), Err(IllegalTransition::NothingToRetry)));
+    assert!(matches!(run.apply(Event::Retry { jobs: vec![9] }), Err(IllegalTransition::NoJob(9))));
+}
+
+#[test]
+fn a_failed_publish_is_repeated_without_running_again() {
+    let published = Edge { job: 0, at: At::Published, need: Need::Required };
+    let plan = plan_of(vec![job(0, vec![]), job(1, vec![hard(0)]), job(2, vec![published])]);
+    let mut run = Run::start(plan, false);
+    run.commit(0);
+    assert_eq!(run.states(), "CRW");
+    run.offer(1, 2);
+    run.ok(Event::PublishFailed { job: 0, cause: "disk full".into() });
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("FOS", Status::Doomed));
+    assert!(run.quiet(Event::PublishFailed { job: 0, cause: "disk full".into() }).is_empty());
+    run.finish_offered(1);
+    assert_eq!(run.states(), "FPS", "it had its input");
+    let fence = run.fence(0);
+    assert_eq!(run.quiet(succeeded(fence)), [Effect::SendCommit { fence }]);
+    assert!(run.ok(Event::Retry { jobs: vec![] }).contains(&Effect::Publish { job: 0 }));
+    assert_eq!(run.states(), "CPW");
+    run.ok(Event::Published { job: 0 });
+    assert_eq!((run.states().as_str(), run.compose.jobs[0].attempt), ("PPR", 1));
+}
+
+#[test]
+fn a_lost_attempt_whose_input_is_gone_is_skipped() {
+    let mut run = Run::start(chain(3), false);
+    run.commit(0);
+    run.offer(1, 2);
+    run.ok(Event::PublishFailed { job: 0, cause: "disk full".into() });
+    run.ok(Event::WorkerLost { executor: 2 });
+    assert_eq!(run.states(), "FSS");
+    assert!(run.compose.is_ended());
+}
