@@ -65,6 +65,7 @@ impl Actor {
     /// Reads stored state; pending effects are performed in the first turn.
     pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
         let composes = persist::load(&*config.store).await?;
+        let submissions = persist::load_submissions(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;
         let mut actor = Self {
             store: config.store,
@@ -73,7 +74,7 @@ impl Actor {
             handle,
             composes,
             workers: Workers::new(u64::try_from(epoch).unwrap_or(0)),
-            submissions: BTreeMap::new(),
+            submissions,
             offers: BTreeMap::new(),
             dirty: Dirty::default(),
             changed: BTreeSet::new(),

@@ -26,8 +26,11 @@ pub(super) fn job(compose_id: &str, number: u32) -> Vec<u8> {
     format!("{COMPOSES}{compose_id}/j/{number:08}").into_bytes()
 }
 
+/// Prefix of idempotency keys.
+pub(super) const SUBMISSIONS: &str = "/tutti/v1/s/";
+
 pub(super) fn submission(key: &str) -> Vec<u8> {
-    format!("/tutti/v1/s/{key}").into_bytes()
+    format!("{SUBMISSIONS}{key}").into_bytes()
 }
 
 /// What a key below [`COMPOSES`] is.

@@ -121,6 +121,16 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
     Ok(composes)
 }
 
+/// Reads the idempotency keys of submissions, each with its compose.
+pub(super) async fn load_submissions(store: &dyn StateStore) -> Result<BTreeMap<String, String>, EngineError> {
+    let page = store.list(keys::SUBMISSIONS.as_bytes()).await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let entry = |kv: &tutti_store::KeyValue| {
+        Some((text(kv.key.get(keys::SUBMISSIONS.len()..)?), text(&kv.value)))
+    };
+    Ok(page.kvs.iter().filter_map(entry).collect())
+}
+
 fn live(
     id: &str,
     meta: Meta,

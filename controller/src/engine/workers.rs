@@ -74,7 +74,7 @@ impl Workers {
         let resources = capabilities.resources.unwrap_or_default();
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        // A new incarnation of a worker replaces the old one: its processes died with it.
+        // The same incarnation connecting again is still draining if it was.
         let draining = self.by_executor.get(&hello.incarnation).is_some_and(|worker| worker.draining);
         let worker = Worker {
             id: hello.worker_id.clone(),
@@ -155,6 +155,19 @@ impl Workers {
             last_seen: now,
             sent: 0,
         });
+    }
+
+    /// Takes out earlier incarnations of a worker that have no session: their processes died with them.
+    pub(super) fn take_older(&mut self, worker_id: &str, incarnation: u64) -> Vec<u64> {
+        let older = |executor: u64, worker: &Worker| {
+            executor != incarnation && worker.id == worker_id && worker.session.is_none()
+        };
+        let found: Vec<_> =
+            self.by_executor.iter().filter(|(e, worker)| older(**e, worker)).map(|(e, _)| *e).collect();
+        for executor in &found {
+            self.by_executor.remove(executor);
+        }
+        found
     }
 
     /// Workers that were silent for longer than `limit`; they are forgotten.

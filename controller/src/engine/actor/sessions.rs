@@ -20,6 +20,9 @@ impl Actor {
         let result = self.workers.connect(&hello, sender, &self.timing, now());
         if result.is_ok() {
             tracing::info!(worker_id = %hello.worker_id, executor = format!("{executor:016x}"), "worker connected");
+            for older in self.workers.take_older(&hello.worker_id, executor) {
+                self.lose(older);
+            }
             // What it holds is adopted by being current; the rest it is told to end.
             self.send_desired(executor);
             self.resend_offers(executor);
