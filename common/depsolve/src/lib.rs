@@ -1,7 +1,7 @@
 //! Universes, gather, repoclosure and why, on interned ids.
 //!
 //! - [`universe`]: one source's packages for one architecture, compiled once for any number of solves.
-//! - [`gather`]: which packages belong to a variant and architecture, as Pungi's `deps` and `nodeps` methods choose them.
+//! - [`mod@gather`]: which packages belong to a variant and architecture, as Pungi's `deps` and `nodeps` methods choose them.
 //! - [`trim`]: what an addon, layered product or optional variant keeps of its own result.
 //! - [`closure`]: which requirements of a repository nothing satisfies.
 //! - [`why`]: the chain of reasons that brought a package into a result.
