@@ -3,7 +3,7 @@
 //! A worker's children die with it, so after a restart only finished attempts matter: their outcomes are sent by the
 //! next incarnation, under the fence of the old one.
 
-use std::{fs, io, io::Read as _, io::Write as _, path::PathBuf};
+use std::{fs, io, io::Read as _, io::Write as _, path::PathBuf, sync::Arc};
 
 use prost::Message as _;
 use tutti_job::Digest;
@@ -27,13 +27,20 @@ pub(crate) struct Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     directory: PathBuf,
+    /// Locked as long as it is open. The state directory is local: locks work there.
+    _lock: Arc<fs::File>,
 }
 
 impl Journal {
     pub(crate) fn open(state: &std::path::Path) -> io::Result<Self> {
         let directory = state.join("outcomes");
         fs::create_dir_all(&directory)?;
-        Ok(Self { directory })
+        let lock = fs::File::create(state.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => io::Error::other("another worker uses it"),
+            fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(Self { directory, _lock: Arc::new(lock) })
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -101,6 +108,9 @@ mod tests {
         journal.put(&key, &record).unwrap();
         fs::write(directory.path().join("outcomes/x.outcome"), b"\xff\xff").unwrap();
         fs::write(directory.path().join("outcomes/y.new"), b"half").unwrap();
+        let error = Journal::open(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("another worker"), "{error}");
+        drop(journal);
         let journal = Journal::open(directory.path()).unwrap();
         assert_eq!(journal.load().unwrap(), [(key.clone(), record)]);
         assert!(directory.path().join("outcomes/x.bad").exists());

@@ -37,7 +37,7 @@ pub struct Runners {
     /// The runner of a kind.
     pub find: fn(JobKind) -> Result<RunnerFn, RunnerError>,
     /// What the sandbox must let a job do besides reading blobs and writing its staging directory. Called in the
-    /// child before it confines itself, so it may read inputs.
+    /// child before it confines itself, so it may read inputs; it must not start threads, which would stay free.
     pub access: fn(&JobContext) -> Result<Access, RunnerError>,
 }
 

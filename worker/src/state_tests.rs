@@ -195,3 +195,99 @@ fn progress_is_told_once_per_change() {
     assert_eq!(state.take_progress(), None);
     assert_eq!(state.sync().running[0].done, 3);
 }
+
+/// What may happen, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    Offer { job: u32, epoch: u64 },
+    Cancel(u32),
+    Commit(u32),
+    Refused(u32),
+    Desired(Vec<u32>),
+    Finished(u32),
+    Later,
+    Connected,
+    Drain,
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::*;
+    let job = || 1..6u32;
+    let step = prop_oneof![
+        6 => (job(), 3..6u64).prop_map(|(job, epoch)| Step::Offer { job, epoch }),
+        1 => job().prop_map(Step::Cancel),
+        2 => job().prop_map(Step::Commit),
+        1 => job().prop_map(Step::Refused),
+        1 => proptest::collection::vec(job(), 0..5).prop_map(Step::Desired),
+        4 => job().prop_map(Step::Finished),
+        2 => Just(Step::Later),
+        1 => Just(Step::Connected),
+        1 => Just(Step::Drain),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+fn take(state: &mut State, step: Step, now: &mut Instant) -> Vec<Effect> {
+    let give = |state: &mut State, message| state.receive(5, 1, message, *now);
+    match step {
+        Step::Offer { job, epoch } => state.receive(epoch, 1, Down::Offer(offer(job)), *now),
+        Step::Cancel(job) => give(state, Down::Cancel(proto::Cancel { fence: Some(fence(job)), grace: None })),
+        Step::Commit(job) => give(state, Down::Commit(proto::Commit { fence: Some(fence(job)) })),
+        Step::Refused(job) => give(state, Down::Refused(Refused { fence: Some(fence(job)), reason: "stale".into() })),
+        Step::Desired(jobs) => {
+            give(state, Down::Desired(proto::Desired { fences: jobs.into_iter().map(fence).collect() }))
+        }
+        Step::Finished(job) => done(state, job, *now),
+        Step::Later => {
+            *now += Duration::from_secs(1);
+            state.due(*now)
+        }
+        Step::Connected => {
+            state.connected(*now);
+            state.due(*now)
+        }
+        Step::Drain => {
+            state.drain();
+            Vec::new()
+        }
+    }
+}
+
+proptest::proptest! {
+    /// No attempt starts twice or while draining; outcomes are of ended attempts; only a settled attempt is
+    /// forgotten; what is reserved comes back.
+    #[test]
+    fn attempts_run_once_whatever_is_said(steps in steps()) {
+        let mut state = state();
+        let mut now = Instant::now();
+        let (mut started, mut ended, mut settled) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut draining = false;
+        for step in steps {
+            match &step {
+                Step::Drain => draining = true,
+                Step::Finished(job) if started.contains(job) => { ended.insert(*job); }
+                Step::Commit(job) | Step::Refused(job) => { settled.insert(*job); }
+                _ => {}
+            }
+            for effect in take(&mut state, step, &mut now) {
+                match effect {
+                    Effect::Start(order) => {
+                        proptest::prop_assert!(!draining && started.insert(order.fence.job));
+                    }
+                    Effect::Send(Up::Outcome(outcome)) => {
+                        proptest::prop_assert!(ended.contains(&outcome.fence.unwrap().job));
+                    }
+                    Effect::Forget(key, _) => {
+                        proptest::prop_assert!(ended.contains(&key.fence.job) && settled.contains(&key.fence.job));
+                    }
+                    Effect::Stop(key, _) => proptest::prop_assert!(started.contains(&key.fence.job)),
+                    Effect::Send(_) => {}
+                }
+            }
+            let running = started.difference(&ended).count();
+            proptest::prop_assert_eq!(state.running(), running);
+            proptest::prop_assert_eq!(state.free().cpu_milli, 4000 - 1500 * u32::try_from(running).unwrap());
+            proptest::prop_assert_eq!(state.sync().running.len() + state.unsettled(), state.held().0.len());
+        }
+    }
+}
