@@ -27,7 +27,7 @@ pub struct ReportedOutput {
     pub name: String,
     /// SHA-256 of the file, or of the tree's manifest.
     pub digest: Digest,
-    /// Bytes of that file.
+    /// Bytes of the file, or of all files of the tree.
     pub size: u64,
 }
 
@@ -129,7 +129,8 @@ fn verify_output(
     let blob = volumes.blob(&reported.digest);
     // After a crash in the middle, what was staged may already be a blob: both places count.
     let present = if staged.exists() { &staged } else { &blob };
-    let mut hashed = check_file(present, &reported.digest, reported.size)?;
+    let file_size = (!declared.is_tree()).then_some(reported.size);
+    let mut hashed = check_file(present, &reported.digest, file_size)?;
     if declared.is_tree() {
         let bytes = fs::read(present).map_err(at("read manifest", present))?;
         let manifest = Manifest::decode_checked(&bytes)
@@ -163,7 +164,7 @@ fn verify_entry(volumes: &Volumes, path: &Path, output: &OutputSpec, entry: &Ent
             if !metadata.is_file() {
                 return Err(mismatch("is not a regular file".into()));
             }
-            check_file(path, &digest, entry.size)
+            check_file(path, &digest, Some(entry.size))
         }
         Ok(EntryKind::Directory) if metadata.is_dir() => Ok(0),
         Ok(EntryKind::Symlink) => {
@@ -208,11 +209,13 @@ fn check_package(
     Ok(())
 }
 
-fn check_file(path: &Path, digest: &Digest, size: u64) -> Result<u64, PublishError> {
+/// The digest decides; a known size makes the message better.
+fn check_file(path: &Path, digest: &Digest, size: Option<u64>) -> Result<u64, PublishError> {
     let file = fs::File::open(path).map_err(at("open", path))?;
     let (found, length) = Digest::of_reader(file).map_err(at("read", path))?;
-    if found != *digest || length != size {
-        let reason = format!("has {length} bytes with SHA-256 {found}, reported were {size} bytes with {digest}");
+    if found != *digest || size.is_some_and(|size| size != length) {
+        let wanted = size.map(|size| format!("{size} bytes with ")).unwrap_or_default();
+        let reason = format!("has {length} bytes with SHA-256 {found}, reported were {wanted}{digest}");
         return Err(PublishError::Mismatch { path: path.to_owned(), reason });
     }
     Ok(length)

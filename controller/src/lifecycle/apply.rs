@@ -60,7 +60,7 @@ fn started(t: &mut Transition<'_>) -> Applied {
 
 fn offered(t: &mut Transition<'_>, job: u32, executor: u64, worker_id: &str) -> Applied {
     let state = t.record(job)?.state;
-    if state != JobState::Ready || t.header.is_stopping() {
+    if state != JobState::Ready || t.header.stopping {
         return Err(IllegalTransition::State { job: t.name(job), state: state.as_str(), wanted: "offered" });
     }
     let now = t.now;
@@ -97,7 +97,7 @@ fn accepted(t: &mut Transition<'_>, fence: Fence) {
     }
     if t.state(fence.job) == JobState::Offered {
         begin(t, fence);
-        if t.header.is_stopping() {
+        if t.header.stopping {
             t.effects.push(Effect::CancelAttempt { fence });
         }
     }

@@ -64,6 +64,8 @@ struct StoredHeader {
     started_at: Option<i64>,
     #[prost(int64, optional, tag = "7")]
     ended_at: Option<i64>,
+    #[prost(bool, tag = "8")]
+    stopping: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -235,6 +237,7 @@ impl Header {
             doomed_by: self.doomed_by,
             cancelled: self.cancelled,
             fail_fast: self.fail_fast,
+            stopping: self.stopping,
             created_at: self.created_at.0,
             started_at: self.started_at.map(|time| time.0),
             ended_at: self.ended_at.map(|time| time.0),
@@ -252,6 +255,7 @@ impl Header {
             doomed_by: stored.doomed_by,
             cancelled: stored.cancelled,
             fail_fast: stored.fail_fast,
+            stopping: stored.stopping,
             created_at: Timestamp(stored.created_at),
             started_at: stored.started_at.map(Timestamp),
             ended_at: stored.ended_at.map(Timestamp),

@@ -186,6 +186,8 @@ pub struct Header {
     pub cancelled: bool,
     /// A required failure cancels the rest.
     pub fail_fast: bool,
+    /// No attempt may begin until a retry: cancelled, or a required job failed and `fail_fast` is set.
+    pub stopping: bool,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When its first jobs became ready.
@@ -428,7 +430,7 @@ impl Compose {
 
     /// Whether no new attempt may begin: cancelled, or doomed with `--fail-fast`.
     pub fn is_stopping(&self) -> bool {
-        self.header.is_stopping()
+        self.header.stopping
     }
 
     /// Whether nothing runs or waits.
@@ -444,11 +446,5 @@ impl Compose {
     /// All records with their numbers.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &JobRecord)> + '_ {
         self.plan.jobs.iter().map(|job| job.number).zip(&self.jobs)
-    }
-}
-
-impl Header {
-    pub(super) fn is_stopping(&self) -> bool {
-        self.cancelled || (self.fail_fast && self.status == Status::Doomed)
     }
 }

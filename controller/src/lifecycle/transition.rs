@@ -228,7 +228,7 @@ impl<'a> Transition<'a> {
             record.class = Some(bad.class);
         });
         let tries = self.record(job).map_or(MAX_TRIES, |record| record.tries);
-        if bad.class.may_pass() && (tries < MAX_TRIES || self.header.is_stopping()) {
+        if bad.class.may_pass() && (tries < MAX_TRIES || self.header.stopping) {
             self.requeue(job);
         } else {
             self.fail(job);
@@ -237,7 +237,7 @@ impl<'a> Transition<'a> {
 
     /// Puts a job whose attempt ended back to where its edges say, or lets it end with the compose.
     fn requeue(&mut self, job: u32) {
-        if self.header.is_stopping() {
+        if self.header.stopping {
             self.set_state(job, JobState::Cancelled);
             return;
         }
@@ -282,19 +282,22 @@ impl<'a> Transition<'a> {
 
     fn doom_if_required(&mut self, lost: &[u32], cause: u32) {
         let required = |job: &u32| self.compose.plan.job(*job).is_some_and(|planned| !planned.failable);
-        if self.header.status != Status::Started || !lost.iter().any(required) {
+        if !lost.iter().any(required) {
             return;
         }
-        self.header.status = Status::Doomed;
-        self.header.doomed_by = Some(cause);
-        self.effects.push(Effect::WriteStatus { status: Status::Doomed });
-        if self.header.is_stopping() {
+        if self.header.status == Status::Started {
+            self.header.status = Status::Doomed;
+            self.header.doomed_by = Some(cause);
+            self.effects.push(Effect::WriteStatus { status: Status::Doomed });
+        }
+        if self.header.fail_fast && !self.header.stopping {
             self.stop("a required job failed and --fail-fast is set");
         }
     }
 
     /// Cancels what has not begun, and asks for the end of what has.
     pub(super) fn stop(&mut self, reason: &str) {
+        self.header.stopping = true;
         let compose = self.compose;
         for job in compose.plan.jobs.iter().map(|planned| planned.number) {
             let state = self.state(job);

@@ -122,8 +122,6 @@ fn a_job_that_waits_long_is_not_passed_for_ever() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// Every job is placed or says why, no worker gets more than it has, and the order of the arguments is of no account.
     #[test]
     fn placements_are_sound(

@@ -296,6 +296,7 @@ pub struct Output {
     /// SHA-256 of the file, or of the manifest of a tree.
     #[prost(bytes = "vec", tag = "2")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes of the file, or of all files of the tree.
     #[prost(uint64, tag = "3")]
     pub size_bytes: u64,
 }

@@ -17,6 +17,7 @@ pub(super) fn retry(t: &mut Transition<'_>, asked: &[u32]) -> Applied {
     }
     t.header.ended_at = None;
     t.header.cancelled = false;
+    t.header.stopping = false;
     t.header.started_at.get_or_insert(t.now);
     for &job in &reopened {
         t.settle_job(job);

@@ -98,8 +98,6 @@ fn next(run: &Run, job: u32, fate: Fate) -> Option<Event> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     /// Whatever the order, and with every message said again at any time: each run ends (I3), as the model says.
     #[test]
     fn every_run_ends_as_the_model_says(

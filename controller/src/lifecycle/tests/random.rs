@@ -124,8 +124,6 @@ fn step_is_allowed(before: &Compose, run: &Run, event: &Event) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn nothing_forbidden_happens(
         plan in plans(),

@@ -55,6 +55,7 @@ fn records_read_back_and_are_small() {
         doomed_by: Some(0),
         cancelled: true,
         fail_fast: true,
+        stopping: true,
         created_at: Timestamp(1),
         started_at: Some(Timestamp(2)),
         ended_at: Some(Timestamp(3)),

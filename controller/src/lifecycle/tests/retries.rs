@@ -127,3 +127,21 @@ fn a_lost_attempt_whose_input_is_gone_is_skipped() {
     assert_eq!(run.states(), "FSS");
     assert!(run.compose.is_ended());
 }
+
+#[test]
+fn a_retry_under_fail_fast_runs_and_the_next_failure_stops_again() {
+    let plan = plan_of(vec![job(0, vec![]), job(1, vec![]), job(2, vec![])]);
+    let mut run = Run::start(plan, true);
+    for job in [0, 1] {
+        run.offer(job, 1);
+    }
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    run.ok(failed(run.fence(1), FailureClass::Tool));
+    assert_eq!(run.states(), "FFX");
+    run.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("RFX", Status::Doomed));
+    run.ok(Event::Retry { jobs: vec![2] });
+    run.offer(0, 1);
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    assert_eq!(run.states(), "FFX");
+}

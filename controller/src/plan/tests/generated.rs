@@ -22,8 +22,6 @@ fn readable(spec: &JobSpec) -> Result<(), tutti_job::SpecError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// Whatever the spec: the checker finds nothing, and every job can be closed and read by its runner.
     #[test]
     fn plans_of_any_spec_are_sound(bits in proptest::collection::vec(any::<u8>(), 16..120)) {
