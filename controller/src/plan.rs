@@ -179,7 +179,9 @@ pub enum PlanError {
     #[error("variant {0} has no arches and is not marked is_empty; hint: list arches, or set is_empty=\"true\"")]
     NoArches(String),
     /// No package source serves the arch.
-    #[error("variant {variant} is composed for {arch}, but no package source has that arch; hint: add {arch} to pkgset_repos or remove it from the variant")]
+    #[error(
+        "variant {variant} is composed for {arch}, but no package source has that arch; hint: add {arch} to pkgset_repos or remove it from the variant"
+    )]
     NoSource {
         /// Variant uid.
         variant: String,

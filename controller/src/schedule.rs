@@ -147,7 +147,8 @@ impl Round {
         let alone = !indexes.iter().any(|&index| covers(&self.workers[index].total, &job.resources));
         let biggest = indexes.iter().map(|&index| size(&self.workers[index].total)).max();
         let suits = |worker: &WorkerView| suits(job, worker, alone, biggest);
-        let avoidable = indexes.iter().map(|&index| &self.workers[index]).any(|w| suits(w) && !job.avoid.contains(&w.id));
+        let avoidable =
+            indexes.iter().map(|&index| &self.workers[index]).any(|w| suits(w) && !job.avoid.contains(&w.id));
         let mut reasons = Vec::new();
         let mut best: Option<Fit> = None;
         for (index, (worker, able)) in self.workers.iter().zip(&able).enumerate() {
@@ -192,7 +193,12 @@ impl Round {
         worker.free.memory_bytes = worker.free.memory_bytes.saturating_sub(reserve.memory_bytes);
         worker.running = worker.running.saturating_add(1);
         let note = alone.then(|| {
-            format!("needs {}, more than any worker has: runs alone on {} with {}", text(&wanted), worker.id, text(&worker.total))
+            format!(
+                "needs {}, more than any worker has: runs alone on {} with {}",
+                text(&wanted),
+                worker.id,
+                text(&worker.total)
+            )
         });
         Assignment {
             compose: job.compose.clone(),
@@ -228,10 +234,11 @@ fn able(job: &ReadyJob, worker: &WorkerView) -> Result<(), String> {
     if !worker.kinds.contains(&job.capability) {
         return Err(format!("cannot run {}", job.capability));
     }
-    if let Some(arch) = &job.arch {
-        if worker.arch != *arch && !worker.run_arches.contains(arch) {
-            return Err(format!("is {}, the job needs {arch}", worker.arch));
-        }
+    if let Some(arch) = &job.arch
+        && worker.arch != *arch
+        && !worker.run_arches.contains(arch)
+    {
+        return Err(format!("is {}, the job needs {arch}", worker.arch));
     }
     if job.excluded.contains(&worker.id) {
         return Err("refused the job a short while ago".to_owned());

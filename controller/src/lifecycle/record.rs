@@ -4,7 +4,8 @@ use prost::Message;
 use tutti_job::{Digest, Fence};
 
 use super::{
-    AttemptRecord, AttemptResult, Exclusion, FailureClass, Header, JobRecord, JobState, Output, Status, Timestamp, Usage,
+    AttemptRecord, AttemptResult, Exclusion, FailureClass, Header, JobRecord, JobState, Output, Status, Timestamp,
+    Usage,
 };
 
 /// Version byte of everything written here.
@@ -20,7 +21,9 @@ pub enum DecodeError {
         what: &'static str,
     },
     /// Written by another release.
-    #[error("stored {what} has version {found}, this program reads version {RECORD_VERSION}; hint: use the release that wrote it, or a newer one")]
+    #[error(
+        "stored {what} has version {found}, this program reads version {RECORD_VERSION}; hint: use the release that wrote it, or a newer one"
+    )]
     Version {
         /// What was expected.
         what: &'static str,
@@ -374,7 +377,10 @@ fn read_attempt(stored: StoredAttempt) -> Result<AttemptRecord, DecodeError> {
 
 fn read_output(stored: StoredOutput) -> Result<Output, DecodeError> {
     let length = i64::try_from(stored.digest.len()).unwrap_or(i64::MAX);
-    let digest = Digest::try_from(stored.digest.as_slice())
-        .map_err(|_| DecodeError::Value { what: JOB, field: "length of a digest", value: length })?;
+    let digest = Digest::try_from(stored.digest.as_slice()).map_err(|_| DecodeError::Value {
+        what: JOB,
+        field: "length of a digest",
+        value: length,
+    })?;
     Ok(Output { name: stored.name, digest, size: stored.size })
 }

@@ -7,8 +7,8 @@ mod records;
 mod retries;
 
 use super::{
-    AttemptResult, Changes, Effect, Event, FailureClass, IllegalTransition, JobState, Status, Timestamp, apply, pending_effects,
-    why,
+    AttemptResult, Changes, Effect, Event, FailureClass, IllegalTransition, JobState, Status, Timestamp, apply,
+    pending_effects, why,
 };
 use fixture::{Run, chain, failed, hard, job, plan_of, soft, succeeded};
 
@@ -53,11 +53,10 @@ fn jobs_without_tree_outputs_are_published_at_once() {
     let fence = run.fence(0);
     run.ok(succeeded(fence));
     let status = Status::Finished;
-    assert_eq!(run.ok(Event::VerifiedOk { fence }), [
-        Effect::SendCommit { fence },
-        Effect::WriteStatus { status },
-        Effect::Finish { status }
-    ]);
+    assert_eq!(
+        run.ok(Event::VerifiedOk { fence }),
+        [Effect::SendCommit { fence }, Effect::WriteStatus { status }, Effect::Finish { status }]
+    );
 }
 
 #[test]
@@ -94,7 +93,9 @@ fn old_fences_are_refused() {
     run.offer(0, 2);
     let fence = run.fence(0);
     assert_eq!((fence.attempt, fence.executor), (2, 2));
-    assert!(matches!(run.quiet(succeeded(old)).as_slice(), [Effect::SendRefused { reason, .. }] if reason.contains("attempt 2")));
+    assert!(
+        matches!(run.quiet(succeeded(old)).as_slice(), [Effect::SendRefused { reason, .. }] if reason.contains("attempt 2"))
+    );
     assert!(run.quiet(Event::VerifiedOk { fence: old }).is_empty());
     assert!(run.quiet(Event::KilledConfirmed { fence: old }).is_empty());
     let nowhere = tutti_job::Fence { job: 99, ..old };
@@ -282,10 +283,13 @@ fn why_names_what_is_waited_for() {
     let mut run = Run::start(forked(&[0, 1, 2, 3, 4]), false);
     let name = |number: usize| run.compose.plan.jobs[number].name.to_string();
     let (zero, three) = (name(0), name(3));
-    assert_eq!(why(&run.compose, 4), [
-        format!("waits for {zero} (to its end), which is ready"),
-        format!("waits for {three} (outputs recorded), which is ready"),
-    ]);
+    assert_eq!(
+        why(&run.compose, 4),
+        [
+            format!("waits for {zero} (to its end), which is ready"),
+            format!("waits for {three} (outputs recorded), which is ready"),
+        ]
+    );
     assert_eq!(why(&run.compose, 0), ["waits for a worker"]);
     run.offer(0, 1);
     run.ok(failed(run.fence(0), FailureClass::Tool));

@@ -183,13 +183,27 @@ impl<'a> Transition<'a> {
     }
 
     /// Closes the last attempt in the history.
-    pub(super) fn close_attempt(&mut self, job: u32, result: AttemptResult, class: Option<FailureClass>, cause: &str, usage: Usage) {
+    pub(super) fn close_attempt(
+        &mut self,
+        job: u32,
+        result: AttemptResult,
+        class: Option<FailureClass>,
+        cause: &str,
+        usage: Usage,
+    ) {
         let now = self.now;
         self.edit(job, |record| {
             record.ended_at = Some(now);
             if let Some(attempt) = record.attempts.last_mut() {
                 let usage = bounded(usage);
-                *attempt = super::AttemptRecord { ended: Some(now), result, class, cause: cut(cause, CAUSE), usage, ..attempt.clone() };
+                *attempt = super::AttemptRecord {
+                    ended: Some(now),
+                    result,
+                    class,
+                    cause: cut(cause, CAUSE),
+                    usage,
+                    ..attempt.clone()
+                };
             }
         });
     }

@@ -11,14 +11,16 @@ pub fn why(compose: &Compose, job: u32) -> Vec<String> {
     let (Some(planned), Some(record)) = (compose.plan.job(job), compose.job(job)) else {
         return vec![format!("the compose has no job {job}")];
     };
-    let name = |number: u32| compose.plan.job(number).map_or_else(|| format!("job {number}"), |job| job.name.to_string());
+    let name =
+        |number: u32| compose.plan.job(number).map_or_else(|| format!("job {number}"), |job| job.name.to_string());
     let worker = || record.attempts.last().map_or("a worker", |attempt| attempt.worker_id.as_str());
     let mut lines = Vec::new();
     match record.state {
         JobState::Waiting if compose.header.started_at.is_none() => lines.push("the compose has not begun".to_owned()),
         JobState::Waiting => {
             let state = |number: u32| compose.job(number).map(|record| record.state).unwrap_or_default();
-            let open: Vec<_> = planned.edges.iter().filter(|edge| !state(edge.job).satisfies(edge.at, edge.need)).collect();
+            let open: Vec<_> =
+                planned.edges.iter().filter(|edge| !state(edge.job).satisfies(edge.at, edge.need)).collect();
             for edge in open.iter().take(NAMED) {
                 let until = match (edge.at, edge.need) {
                     (At::Committed, Need::Required) => "outputs recorded",

@@ -154,7 +154,9 @@ fn check_output(output: &OutputSpec) -> Result<(), String> {
             let target: LogicalPath = output.target.parse().map_err(|error: tutti_job::PathError| error.to_string())?;
             match PublishMode::try_from(output.mode) {
                 _ if target.root() != Root::Compose => Err(format!("leaves the tree with {target}")),
-                Ok(PublishMode::Directory) if target.rest().is_empty() => Err("would replace the whole tree".to_owned()),
+                Ok(PublishMode::Directory) if target.rest().is_empty() => {
+                    Err("would replace the whole tree".to_owned())
+                }
                 Ok(PublishMode::Directory | PublishMode::Merge) => Ok(()),
                 Ok(PublishMode::Unspecified) | Err(_) => Err("is a tree without mode".to_owned()),
             }

@@ -26,13 +26,18 @@ pub enum CloseError {
 /// # Errors
 /// [`CloseError::NoInput`].
 pub fn close(job: &PlanJob, outputs_of: &dyn Fn(u32, &str) -> Option<Digest>) -> Result<JobSpec, CloseError> {
-    let mut inputs: Vec<Input> = job.fixed_inputs.iter().map(|(name, digest)| Input::new(name.as_str(), *digest)).collect();
+    let mut inputs: Vec<Input> =
+        job.fixed_inputs.iter().map(|(name, digest)| Input::new(name.as_str(), *digest)).collect();
     for (name, derived) in &job.derived_inputs {
         match outputs_of(derived.job, &derived.output) {
             Some(digest) => inputs.push(Input::new(name.as_str(), digest)),
             None if job.edge_to(derived.job).is_some_and(|edge| edge.need == Need::IfItSucceeds) => {}
             None => {
-                return Err(CloseError::NoInput { job: job.name.to_string(), input: name.clone(), producer: derived.job });
+                return Err(CloseError::NoInput {
+                    job: job.name.to_string(),
+                    input: name.clone(),
+                    producer: derived.job,
+                });
             }
         }
     }
@@ -76,7 +81,9 @@ pub(super) mod outputs {
         list.serialize(serializer)
     }
 
-    pub(in crate::plan) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OutputSpec>, D::Error> {
+    pub(in crate::plan) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<OutputSpec>, D::Error> {
         let list = Vec::<Output>::deserialize(deserializer)?;
         list.into_iter()
             .map(|item| match (item.directory, item.merge) {

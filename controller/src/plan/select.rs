@@ -31,8 +31,7 @@ pub(super) fn select(
     }
     spread(&drafts, &wanted, &mut gone);
     report.left_out.extend(gone.iter().map(|(job, reason)| LeftOut { job: job.clone(), reason: reason.clone() }));
-    let planned: BTreeSet<JobName> =
-        wanted.into_iter().filter(|name| !gone.contains_key(name)).collect();
+    let planned: BTreeSet<JobName> = wanted.into_iter().filter(|name| !gone.contains_key(name)).collect();
     let mut kept: Vec<Draft> = drafts.into_iter().filter(|draft| planned.contains(&draft.name)).collect();
     for draft in &mut kept {
         draft.drop_links(&|name| !planned.contains(name));

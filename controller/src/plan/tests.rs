@@ -94,23 +94,21 @@ fn inputs_and_targets_are_those_of_the_contract() {
     );
     assert_eq!(input_names(job("createrepo.Server.x86_64")), ["comps", "packages", "records/0"]);
     assert_eq!(input_names(job("createrepo.Server.src")), ["records/0", "source/aarch64", "source/x86_64"]);
-    assert_eq!(
-        input_names(job("repoclosure.Everything.x86_64")),
-        ["lookaside-universe/1", "packages", "universe/0"]
-    );
+    assert_eq!(input_names(job("repoclosure.Everything.x86_64")), ["lookaside-universe/1", "packages", "universe/0"]);
     assert_eq!(input_names(job("tree-info.Server.x86_64")), ["repodata/Server", "repodata/Server-HA"]);
-    assert_eq!(targets(job("link.Server.x86_64")), [
-        "debug-packages compose:Server/x86_64/debug/tree/Packages",
-        "packages compose:Server/x86_64/os/Packages",
-    ]);
-    assert_eq!(targets(job("link.Server-HA.x86_64")), [
-        "debug-packages compose:Server/x86_64/debug/tree/addons/HA",
-        "packages compose:Server/x86_64/os/addons/HA",
-    ]);
+    assert_eq!(
+        targets(job("link.Server.x86_64")),
+        ["debug-packages compose:Server/x86_64/debug/tree/Packages", "packages compose:Server/x86_64/os/Packages",]
+    );
+    assert_eq!(
+        targets(job("link.Server-HA.x86_64")),
+        ["debug-packages compose:Server/x86_64/debug/tree/addons/HA", "packages compose:Server/x86_64/os/addons/HA",]
+    );
     assert_eq!(targets(job("createrepo.Server-HA.src")), ["repodata compose:Server/source/tree/addons/HA/repodata"]);
-    assert_eq!(targets(job("createrepo-debug.Server-optional.x86_64")), [
-        "repodata compose:Server-optional/x86_64/debug/tree/repodata"
-    ]);
+    assert_eq!(
+        targets(job("createrepo-debug.Server-optional.x86_64")),
+        ["repodata compose:Server-optional/x86_64/debug/tree/repodata"]
+    );
     assert_eq!(targets(job("pkgset.lookaside-1")), ["universe/x86_64 "], "of a lookaside only universes are wanted");
 }
 
@@ -129,7 +127,9 @@ fn there_is_no_barrier_between_arches_and_variants() {
     let plan = planned(&spec());
     let solves: Vec<u32> = plan.matching("solve.*.aarch64").collect();
     assert!(!solves.is_empty());
-    for name in ["createrepo.Server.x86_64", "link.Server-HA.x86_64", "repoclosure.Server.x86_64", "tree-info.Server.x86_64"] {
+    for name in
+        ["createrepo.Server.x86_64", "link.Server-HA.x86_64", "repoclosure.Server.x86_64", "tree-info.Server.x86_64"]
+    {
         let before = ancestors(&plan, named(&plan, name).number);
         assert!(solves.iter().all(|solve| !before.contains(solve)), "{name} waits for aarch64");
         assert!(plan.matching("solve.Everything").all(|solve| !before.contains(&solve)), "{name} waits for Everything");
@@ -163,7 +163,8 @@ fn empty_variants_have_extra_files_but_no_packages() {
     everything.arches.get_mut("x86_64").unwrap().extra_files = vec![fixture::extra_file()];
     let plan = planned(&spec);
     assert_eq!(check(&plan), []);
-    let names: Vec<String> = plan.matching("*.Everything").map(|job| plan.jobs[job as usize].name.to_string()).collect();
+    let names: Vec<String> =
+        plan.matching("*.Everything").map(|job| plan.jobs[job as usize].name.to_string()).collect();
     assert_eq!(names, ["extra-files.Everything.x86_64", "checksum.Everything.x86_64"]);
 }
 
@@ -183,7 +184,10 @@ fn closing_takes_outputs_and_leaves_out_soft_ones() {
     assert_eq!(names, ["records/0", "source/x86_64"]);
     let read = JobSpec::decode_checked(&closed.encode_canonical()).unwrap();
     assert!(!read.params::<params::CreaterepoParams>().unwrap().hashed);
-    assert_eq!(read.output("repodata").unwrap(), &OutputSpec::directory("repodata", &"compose:Server/source/tree/repodata".parse().unwrap()));
+    assert_eq!(
+        read.output("repodata").unwrap(),
+        &OutputSpec::directory("repodata", &"compose:Server/source/tree/repodata".parse().unwrap())
+    );
     let error = close(named(&plan, "createrepo.Server.aarch64"), &outputs).unwrap_err().to_string();
     assert!(error.contains("createrepo.Server.aarch64 needs input \"packages\""), "{error}");
 }
@@ -230,7 +234,10 @@ fn the_checker_finds_what_is_broken() {
     assert!(problems(&|jobs| jobs[0].edges.push(later)).contains("not before it"));
     assert!(problems(&|jobs| jobs[link].edges.clear()).contains("does not wait for"));
     assert!(problems(&|jobs| jobs[at("trim.Server.x86_64")].outputs.clear()).contains("makes no \"binary/Server\""));
-    assert!(problems(&|jobs| jobs[link].outputs[1].target = jobs[createrepo].outputs[0].target.clone()).contains("belongs to"));
+    assert!(
+        problems(&|jobs| jobs[link].outputs[1].target = jobs[createrepo].outputs[0].target.clone())
+            .contains("belongs to")
+    );
     assert!(problems(&|jobs| jobs[link].outputs[1].target = "compose:../etc".into()).contains("unsafe path"));
     assert!(problems(&|jobs| jobs[link].outputs[1].target = "top:STATUS".into()).contains("leaves the tree"));
     assert!(problems(&|jobs| jobs[link].outputs[1].target.push_str("/../x")).contains("unsafe path"));

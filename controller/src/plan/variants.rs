@@ -85,7 +85,11 @@ impl<'a> View<'a> {
 
     /// Sources composed from that have the arch, with their index.
     pub(super) fn own_sources(&self, arch: &str) -> impl Iterator<Item = (usize, &'a PackageSource)> {
-        self.spec.sources.iter().enumerate().filter(move |(_, source)| !source.lookaside && source.arches.contains_key(arch))
+        self.spec
+            .sources
+            .iter()
+            .enumerate()
+            .filter(move |(_, source)| !source.lookaside && source.arches.contains_key(arch))
     }
 
     /// External lookasides of one variant and arch that have the arch, with their index.
@@ -137,9 +141,8 @@ impl<'a> View<'a> {
 
     /// Whether one of `deliverables` of the variant may fail on that arch; for `src`: on all its arches.
     pub(super) fn failable(&self, variant: &VariantSpec, arch: &str, deliverables: &[&str]) -> bool {
-        let listed = |data: &VariantArch| {
-            data.failable.iter().any(|name| name == "*" || deliverables.contains(&name.as_str()))
-        };
+        let listed =
+            |data: &VariantArch| data.failable.iter().any(|name| name == "*" || deliverables.contains(&name.as_str()));
         match arch {
             "src" => !variant.arches.is_empty() && variant.arches.values().all(listed),
             _ => variant.arches.get(arch).is_some_and(listed),

@@ -60,7 +60,10 @@ fn the_longest_chain_goes_first_and_then_age() {
     let (assignments, unplaced) = schedule(&jobs, &[worker("a", 2, 1024)], Timestamp(0));
     assert_eq!(placed(&assignments), [(1, "a"), (2, "a")]);
     assert_eq!(unplaced[0].job, 0);
-    assert_eq!(unplaced[0].reasons, [("a".into(), "has 0.0 cores and 512 MiB free, the job needs 1.0 cores and 256 MiB".into())]);
+    assert_eq!(
+        unplaced[0].reasons,
+        [("a".into(), "has 0.0 cores and 512 MiB free, the job needs 1.0 cores and 256 MiB".into())]
+    );
 }
 
 #[test]

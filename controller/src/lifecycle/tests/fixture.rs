@@ -5,9 +5,7 @@ use std::sync::Arc;
 use tutti_job::{Digest, Fence, JobKind, JobName, OutputSpec, Resources};
 
 use crate::{
-    lifecycle::{
-        Compose, Effect, Event, FailureClass, IllegalTransition, JobState, Output, Timestamp, Usage, apply,
-    },
+    lifecycle::{Compose, Effect, Event, FailureClass, IllegalTransition, JobState, Output, Timestamp, Usage, apply},
     plan::{At, Edge, Need, Plan, PlanJob},
 };
 

@@ -5,13 +5,16 @@ use proptest::prelude::*;
 use super::{Event, FailureClass, JobState, Run, Status, failed, fixture, job, succeeded};
 use crate::plan::{At, Edge, Need, Plan};
 
+/// Published rather than committed, soft rather than required, and whether there is an edge at all (0).
+type EdgeBits = (bool, bool, u8);
+
 /// Random plans: each job takes edges of random kind to earlier ones.
 pub(super) fn plans() -> impl Strategy<Value = Plan> {
     let edge = (any::<bool>(), any::<bool>(), 0u8..4);
     proptest::collection::vec((proptest::collection::vec(edge, 0..12), any::<bool>()), 1..12).prop_map(|jobs| {
-        let planned = |(number, (bits, failable)): (usize, (Vec<(bool, bool, u8)>, bool))| {
+        let planned = |(number, (bits, failable)): (usize, (Vec<EdgeBits>, bool))| {
             let edges = bits.into_iter().take(number).enumerate().filter(|(_, (_, _, wanted))| *wanted == 0);
-            let edge = |(job, (published, soft, _)): (usize, (bool, bool, u8))| Edge {
+            let edge = |(job, (published, soft, _)): (usize, EdgeBits)| Edge {
                 job: job as u32,
                 at: if published { At::Published } else { At::Committed },
                 need: if soft { Need::IfItSucceeds } else { Need::Required },

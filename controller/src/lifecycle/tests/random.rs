@@ -77,7 +77,8 @@ fn sound(run: &Run) -> Result<(), TestCaseError> {
     prop_assert_eq!(&Header::decode(&header.encode()).unwrap(), header);
     prop_assert_eq!(open == 0, header.ended_at.is_some(), "ended: {}", run.states());
     let lost = |state: JobState| matches!(state, JobState::Failed | JobState::Skipped { .. });
-    let doomed = compose.numbered().any(|(job, record)| lost(record.state) && !compose.plan.jobs[job as usize].failable);
+    let doomed =
+        compose.numbered().any(|(job, record)| lost(record.state) && !compose.plan.jobs[job as usize].failable);
     if !header.cancelled {
         prop_assert_eq!(header.status == Status::Doomed, doomed, "{} in {}", header.status, run.states());
     }

@@ -3,8 +3,8 @@
 use tutti_job::{Digest, Fence};
 
 use super::super::{
-    AttemptRecord, AttemptResult, DecodeError, Exclusion, FailureClass, Header, JobRecord, JobState, KEPT_ATTEMPTS, Output,
-    Status, Timestamp, Usage,
+    AttemptRecord, AttemptResult, DecodeError, Exclusion, FailureClass, Header, JobRecord, JobState, KEPT_ATTEMPTS,
+    Output, Status, Timestamp, Usage,
 };
 use super::{Event, Run, chain, fixture::failed};
 
@@ -21,7 +21,8 @@ fn full() -> JobRecord {
         cause: "no space left on device".into(),
         usage: Usage { cpu_ms: 12345, peak_memory_bytes: 1 << 30, counters: vec![("bytes-read".into(), 1 << 40)] },
     };
-    let output = |arch: &str| Output { name: format!("universe/{arch}"), digest: Digest::of(arch.as_bytes()), size: 1 << 33 };
+    let output =
+        |arch: &str| Output { name: format!("universe/{arch}"), digest: Digest::of(arch.as_bytes()), size: 1 << 33 };
     JobRecord {
         state: JobState::Skipped { because: 17 },
         attempt: 9,
@@ -99,7 +100,9 @@ fn long_texts_are_cut() {
     }
     for executor in 0..3 {
         run.offer(0, executor);
-        let Event::FailedAttempt { fence, class, usage, .. } = failed(run.fence(0), FailureClass::Infra) else { panic!() };
+        let Event::FailedAttempt { fence, class, usage, .. } = failed(run.fence(0), FailureClass::Infra) else {
+            panic!()
+        };
         let text = "x".repeat(100_000);
         let usage = Usage { counters: vec![("n".repeat(100), 1); 100], ..usage };
         run.ok(Event::FailedAttempt { fence, class, cause: text.clone(), hint: text, usage });

@@ -1,6 +1,9 @@
 //! Retry, and failures of publishing.
 
-use super::{Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, plan_of, soft, succeeded};
+use super::{
+    Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, plan_of, soft,
+    succeeded,
+};
 use crate::plan::{At, Edge, Need};
 
 #[test]

@@ -53,8 +53,8 @@ pub(in crate::plan) struct Draft {
 impl Draft {
     /// Starts a job with the usual cost of its kind.
     pub(super) fn new<P: Serialize>(name: JobName, deliverable: &'static str, params: &P) -> Result<Self, PlanError> {
-        let params_json = serde_json::to_string(params)
-            .map_err(|source| PlanError::Params { job: name.to_string(), source })?;
+        let params_json =
+            serde_json::to_string(params).map_err(|source| PlanError::Params { job: name.to_string(), source })?;
         let (resources, estimate) = cost(name.kind);
         Ok(Self {
             name,

@@ -137,7 +137,8 @@ fn tree_params(view: &View<'_>, variant: &VariantSpec, arch: &str, addons: &[&Va
             (&identity.release_name, &identity.release_short, version, base)
         }
     };
-    let shown = variant.parent.as_deref().filter(|_| layered.is_some()).and_then(|uid| view.get(uid)).unwrap_or(variant);
+    let shown =
+        variant.parent.as_deref().filter(|_| layered.is_some()).and_then(|uid| view.get(uid)).unwrap_or(variant);
     let description = match (&options.discinfo_description, &base_product) {
         (Some(template), _) => described(template, variant, arch),
         (None, Some((name, _, version))) => format!("{release_name} {release_version} for {name} {version}"),
@@ -191,7 +192,11 @@ pub(super) fn metadata(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), P
         for arch in variant.arches.keys() {
             for what in ["binary", "debug", "source"] {
                 let trim = trim_name(view.root(variant), arch);
-                draft.input_if_planned(format!("{what}/{}/{arch}", variant.uid), trim, format!("{what}/{}", variant.uid));
+                draft.input_if_planned(
+                    format!("{what}/{}/{arch}", variant.uid),
+                    trim,
+                    format!("{what}/{}", variant.uid),
+                );
             }
         }
     }

@@ -45,7 +45,12 @@ fn link(view: &View<'_>, variant: &VariantSpec, arch: &str) -> Result<Draft, Pla
 }
 
 /// Packages own their directory, but for those of an addon, which stand beside its repodata.
-fn placed(draft: &Draft, name: &str, repository: &tutti_job::LogicalPath, tree: &Tree<'_>) -> Result<OutputSpec, PlanError> {
+fn placed(
+    draft: &Draft,
+    name: &str,
+    repository: &tutti_job::LogicalPath,
+    tree: &Tree<'_>,
+) -> Result<OutputSpec, PlanError> {
     match tree.packages_dir() {
         "" => Ok(OutputSpec::merge(name, repository)),
         below => Ok(OutputSpec::directory(name, &draft.path(repository.join(below))?)),
@@ -82,12 +87,7 @@ pub(super) fn createrepos(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<()
     Ok(())
 }
 
-fn createrepo(
-    view: &View<'_>,
-    variant: &VariantSpec,
-    arch: &str,
-    kind: JobKind,
-) -> Result<Draft, PlanError> {
+fn createrepo(view: &View<'_>, variant: &VariantSpec, arch: &str, kind: JobKind) -> Result<Draft, PlanError> {
     let options = &view.spec.options;
     let tree = Tree::new(variant, arch);
     let params = CreaterepoParams {

@@ -5,9 +5,7 @@ use tutti_job::{
     params::{ExtraFile, LinkType, PkgsetArch},
 };
 
-use crate::spec::{
-    ComposeSpec, Identity, Options, PackageSource, SPEC_FORMAT, Strictness, VariantArch, VariantSpec,
-};
+use crate::spec::{ComposeSpec, Identity, Options, PackageSource, SPEC_FORMAT, Strictness, VariantArch, VariantSpec};
 
 pub(super) fn extra_file() -> ExtraFile {
     let text = |text: &str| text.to_owned();
@@ -47,7 +45,8 @@ pub(crate) fn variant(uid: &str, id: &str, kind: &str, parent: Option<&str>, arc
 }
 
 pub(super) fn source(name: &str, arches: &[&str], lookaside: bool) -> PackageSource {
-    let repos = |arch: &&str| ((*arch).to_owned(), PkgsetArch { repos: vec![format!("/srv/{name}/{arch}")], multilib: false });
+    let repos =
+        |arch: &&str| ((*arch).to_owned(), PkgsetArch { repos: vec![format!("/srv/{name}/{arch}")], multilib: false });
     PackageSource { name: name.into(), arches: arches.iter().map(repos).collect(), lookaside }
 }
 
@@ -132,7 +131,8 @@ pub(super) fn generated(bits: &[u8]) -> ComposeSpec {
     let mut bit = |below: u8| next.next().unwrap_or_default() % below;
     let all = ["aarch64", "ppc64le", "s390x", "x86_64"];
     let served = &all[..1 + usize::from(bit(4))];
-    spec.sources = vec![source("repos", served, false), source("more", &served[..1], false), source("look", served, true)];
+    spec.sources =
+        vec![source("repos", served, false), source("more", &served[..1], false), source("look", served, true)];
     spec.variants.clear();
     spec.variant_lookasides.clear();
     let tops = 1 + bit(5);
@@ -158,7 +158,8 @@ pub(super) fn generated(bits: &[u8]) -> ComposeSpec {
             data.repoclosure = [Strictness::Off, Strictness::Lenient, Strictness::Fatal][usize::from(bit(3))];
             data.lookaside_sources = if bit(3) == 0 { vec![2] } else { vec![] };
             data.extra_files = extra(bit(3) == 0);
-            data.failable = ["repo", "repoclosure", "*", "iso"].iter().filter(|_| bit(4) == 0).map(|&name| name.into()).collect();
+            data.failable =
+                ["repo", "repoclosure", "*", "iso"].iter().filter(|_| bit(4) == 0).map(|&name| name.into()).collect();
             data.comps = (bit(2) == 0).then(|| Digest::of(b"comps"));
         }
     }

@@ -21,14 +21,17 @@ fn refused(spec: &ComposeSpec) -> String {
 
 #[test]
 fn only_keeps_what_is_needed() {
-    assert_eq!(names(&with(&["createrepo.Work.x86_64"], &[])), [
-        "pkgset.repos",
-        "solve.Server.aarch64",
-        "solve.Server.x86_64",
-        "solve.Work.x86_64",
-        "trim.Work.x86_64",
-        "createrepo.Work.x86_64",
-    ]);
+    assert_eq!(
+        names(&with(&["createrepo.Work.x86_64"], &[])),
+        [
+            "pkgset.repos",
+            "solve.Server.aarch64",
+            "solve.Server.x86_64",
+            "solve.Work.x86_64",
+            "trim.Work.x86_64",
+            "createrepo.Work.x86_64",
+        ]
+    );
     assert_eq!(names(&with(&["pkgset.lookaside*"], &[])), ["pkgset.lookaside-1"]);
     assert_eq!(names(&with(&["metadata"], &[])).len(), planned(&spec()).jobs.len());
 }
@@ -81,8 +84,13 @@ fn specs_that_cannot_be_are_refused() {
     assert!(changed(&|spec| spec.variants[0].uid = "../etc".into()).contains("cannot be used"));
     assert!(changed(&|spec| spec.variants[0].uid = "Server".into()).contains("two jobs"));
     assert!(changed(&|spec| spec.variants[3].parent = Some("Nobody".into())).contains("parent \"Nobody\""));
-    assert!(changed(&|spec| spec.variants.push(variant("R", "R", "variant", None, &["riscv64"]))).contains("no package source has that arch"));
-    assert!(changed(&|spec| spec.variants.push(variant("R", "R", "variant", None, &["src"]))).contains("cannot be used"));
+    assert!(
+        changed(&|spec| spec.variants.push(variant("R", "R", "variant", None, &["riscv64"])))
+            .contains("no package source has that arch")
+    );
+    assert!(
+        changed(&|spec| spec.variants.push(variant("R", "R", "variant", None, &["src"]))).contains("cannot be used")
+    );
     assert!(changed(&|spec| spec.sources.push(fixture::source("repos", &[], false))).contains("two jobs"));
     assert!(changed(&|spec| spec.variant_lookasides.push(("Work".into(), "Nobody".into()))).contains("does not exist"));
     let circle = changed(&|spec| spec.variant_lookasides.push(("Server".into(), "Work".into())));
