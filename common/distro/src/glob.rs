@@ -3,7 +3,7 @@
 //! Matching takes time proportional to pattern × text at worst and does not recurse.
 
 /// Tells whether the whole of `text` matches `pattern`.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut read) = (0, 0);

@@ -5,12 +5,12 @@ pub mod compose_id;
 pub mod comps;
 pub mod config;
 pub mod extra_files;
+pub mod glob;
 pub mod layout;
 pub mod metadata;
 pub mod tree_info;
 pub mod variants;
 
-mod glob;
 #[cfg(test)]
 mod testing;
 mod xml;

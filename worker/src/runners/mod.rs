@@ -1,8 +1,31 @@
 //! One runner per job kind.
+//!
+//! A runner reads inputs by name, writes outputs below the staging directory and returns them; see [`crate::runner`].
+//! Which inputs and outputs a kind has stands in [`tutti_job::params`].
+
+mod checksum;
+mod createrepo;
+mod extra_files;
+mod link;
+mod metadata;
+mod parallel;
+mod pkgset;
+mod place;
+mod repoclosure;
+pub mod result;
+mod solve;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tree_info;
+mod trim;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use tutti_job::JobKind;
 
-use crate::{Access, JobContext, RunnerError, RunnerFn, Runners};
+use crate::{Access, FailureClass, JobContext, OrFail as _, RunnerError, RunnerFn, Runners};
 
 /// The runners of this program.
 pub const ALL: Runners = Runners { find, access };
@@ -12,19 +35,18 @@ pub const ALL: Runners = Runners { find, access };
 /// # Errors
 /// When this program has none.
 pub fn find(kind: JobKind) -> Result<RunnerFn, RunnerError> {
-    match kind {
-        JobKind::Pkgset
-        | JobKind::Solve
-        | JobKind::Trim
-        | JobKind::Link
-        | JobKind::Createrepo
-        | JobKind::CreaterepoDebug
-        | JobKind::ExtraFiles
-        | JobKind::TreeInfo
-        | JobKind::Repoclosure
-        | JobKind::Checksum
-        | JobKind::Metadata => Err(RunnerError::tool(format!("no runner for {kind}"))),
-    }
+    Ok(match kind {
+        JobKind::Pkgset => pkgset::run,
+        JobKind::Solve => solve::run,
+        JobKind::Trim => trim::run,
+        JobKind::Link => link::run,
+        JobKind::Createrepo | JobKind::CreaterepoDebug => createrepo::run,
+        JobKind::ExtraFiles => extra_files::run,
+        JobKind::TreeInfo => tree_info::run,
+        JobKind::Repoclosure => repoclosure::run,
+        JobKind::Checksum => checksum::run,
+        JobKind::Metadata => metadata::run,
+    })
 }
 
 /// Returns what a job may do besides reading blobs and writing below its staging directory.
@@ -33,15 +55,23 @@ pub fn find(kind: JobKind) -> Result<RunnerFn, RunnerError> {
 /// When the job's parameters or inputs cannot be read.
 pub fn access(context: &JobContext) -> Result<Access, RunnerError> {
     match context.spec.kind()? {
-        JobKind::Pkgset | JobKind::ExtraFiles => Ok(Access { network: true, ..Access::default() }),
+        JobKind::Pkgset => pkgset::access(context),
+        JobKind::Link => link::access(context),
+        JobKind::ExtraFiles => extra_files::access(context),
+        JobKind::Checksum => checksum::access(context),
         JobKind::Solve
         | JobKind::Trim
-        | JobKind::Link
         | JobKind::Createrepo
         | JobKind::CreaterepoDebug
         | JobKind::TreeInfo
         | JobKind::Repoclosure
-        | JobKind::Checksum
         | JobKind::Metadata => Ok(Access::default()),
     }
+}
+
+/// Writes a file that everybody may read.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RunnerError> {
+    let failed = || format!("failed to write {}", path.display());
+    fs::write(path, bytes).or_fail(FailureClass::Tool, failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).or_fail(FailureClass::Tool, failed)
 }

@@ -1,0 +1,145 @@
+//! `createrepo` and `createrepo-debug`: metadata of one repository from package lists and records, never from a tree.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, params::CreaterepoParams};
+use tutti_repodata::{
+    Checksum, ChecksumType, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments, MetadataFile, RecordId,
+    RecordsError, RecordsReader, WriterOptions, write_repository,
+};
+
+use super::place;
+use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+
+/// Permission bits of metadata files.
+const MODE: u32 = 0o644;
+
+/// Fragments from the records of several package sources, numbered by their place in one repository.
+struct Combined {
+    readers: std::collections::BTreeMap<u32, RecordsReader>,
+    places: Vec<(u32, RecordId)>,
+    /// Changelog entries to keep, where it is another number than records were made with.
+    changelogs: Option<FragmentOptions>,
+}
+
+impl FragmentSource for Combined {
+    fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
+        let missing = || RecordsError::NoRecord { path: "(package list)".into(), id, len: self.places.len() as u32 };
+        let (source, record) = self.places.get(id.0 as usize).ok_or_else(missing)?;
+        let reader = self.readers.get(source).ok_or_else(missing)?;
+        match self.changelogs.filter(|_| file == MetadataFile::Other) {
+            None => reader.render(*record, file, fill, out),
+            Some(options) => {
+                let (_, package) = reader.facts(*record)?;
+                Fragments::make(&package, &options)?.other.render(fill, out);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Runs the job.
+///
+/// # Errors
+/// Class tool when lists and records do not belong together, input for names that cannot stand in one repository.
+pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
+    let params: CreaterepoParams = context.params()?;
+    let mut packages = match context.spec.input("packages") {
+        Ok(_) => place::list(context, "packages")?,
+        Err(_) => Vec::new(),
+    };
+    packages.extend(place::lists_below(context, "source/")?);
+    let places = place::places(packages, params.hashed)?;
+    let total = places.len() as u64;
+    context.progress.set("write metadata", 0, total);
+    let (source, entries) = combine(context, &params, places)?;
+    let options = options(context, &params)?;
+    let mut extras = Vec::new();
+    if context.spec.input("comps").is_ok() {
+        extras.push(Extra::group("comps.xml", ExtraContent::Bytes(context.input_bytes("comps")?)));
+    }
+    let tree = context.output_tree("repodata")?;
+    let parent = tree.parent().ok_or_else(|| RunnerError::tool("the output has no parent directory"))?;
+    // The writer makes the directory itself.
+    fs::remove_dir(&tree).or_fail(FailureClass::Tool, || format!("failed to replace {}", tree.display()))?;
+    let written = write_repository(parent, &source, &entries, &extras, &options)
+        .or_fail(FailureClass::Tool, || "failed to write the repository")?;
+    context.cancel.check()?;
+    log!(context, "{total} packages, {} bytes of metadata, {} packed", written.bytes_in, written.bytes_out);
+    context.counters.add("packages", total);
+    context.counters.add("metadata_bytes", written.bytes_in);
+    context.counters.add("repodata_bytes", written.bytes_out);
+    let mut files = Vec::new();
+    for file in &written.files {
+        let path = parent.join(&file.path);
+        let failed = || format!("failed to set the mode of {}", path.display());
+        fs::set_permissions(&path, fs::Permissions::from_mode(MODE)).or_fail(FailureClass::Tool, failed)?;
+        let digest: Digest = file.sha256.parse().or_fail(FailureClass::Tool, failed)?;
+        files.push(Entry {
+            path: file.path.strip_prefix("repodata/").unwrap_or(&file.path).to_owned(),
+            kind: EntryKind::File.into(),
+            size: file.size,
+            mode: MODE,
+            digest: digest.as_bytes().to_vec(),
+            ..Entry::default()
+        });
+    }
+    context.progress.set("write metadata", total, total);
+    Ok(vec![context.finish_tree("repodata", &Manifest::new(files)?)?])
+}
+
+fn combine(
+    context: &JobContext,
+    params: &CreaterepoParams,
+    places: std::collections::BTreeMap<String, PackageEntry>,
+) -> Result<(Combined, Vec<tutti_repodata::Entry>), RunnerError> {
+    let mut source = Combined {
+        readers: std::collections::BTreeMap::new(),
+        places: Vec::with_capacity(places.len()),
+        changelogs: changelogs(params),
+    };
+    let mut entries = Vec::with_capacity(places.len());
+    let prefix = match params.packages_dir.as_str() {
+        "" => String::new(),
+        directory => format!("{directory}/"),
+    };
+    for (place, package) in places {
+        if let std::collections::btree_map::Entry::Vacant(vacant) = source.readers.entry(package.source) {
+            let path = context.input_path(&format!("records/{}", package.source))?;
+            let reader = RecordsReader::open(path);
+            vacant.insert(reader.or_fail(FailureClass::Infra, || "failed to open the package records")?);
+        }
+        let number = u32::try_from(source.places.len()).or_fail(FailureClass::Tool, || "too many packages")?;
+        source.places.push((package.source, RecordId(package.record)));
+        entries.push(tutti_repodata::Entry {
+            record: RecordId(number),
+            location_href: format!("{prefix}{place}"),
+            location_base: None,
+            mtime: u64::try_from(package.mtime).unwrap_or(0),
+            checksum: checksum(&package)?,
+            size: package.size,
+        });
+    }
+    Ok((source, entries))
+}
+
+fn checksum(package: &PackageEntry) -> Result<Checksum, RunnerError> {
+    let cause = || format!("the package list has a bad checksum for {}", package.path);
+    let kind: ChecksumType = package.checksum_type.parse().or_fail(FailureClass::Tool, cause)?;
+    Checksum::new(kind, &package.checksum).or_fail(FailureClass::Tool, cause)
+}
+
+fn changelogs(params: &CreaterepoParams) -> Option<FragmentOptions> {
+    let wanted = FragmentOptions { changelog_limit: usize::try_from(params.changelog_limit).ok() };
+    (wanted != FragmentOptions::default()).then_some(wanted)
+}
+
+fn options(context: &JobContext, params: &CreaterepoParams) -> Result<WriterOptions, RunnerError> {
+    Ok(WriterOptions {
+        compression: params.compression.parse().or_fail(FailureClass::Input, || "metadata compression is not known")?,
+        checksum_type: params.checksum_type.parse().or_fail(FailureClass::Input, || "createrepo_checksum is not known")?,
+        revision: params.revision.clone(),
+        threads: context.threads,
+        ..WriterOptions::default()
+    })
+}

@@ -1,0 +1,221 @@
+//! `pkgset`: what one package source has, for all its tree arches.
+//!
+//! Each distinct file is opened once and read once, whatever number of arches and repositories list it: its header gives
+//! the facts, the same pass gives its checksum, and its metadata fragments are made there and then. Facts are kept in
+//! short only; universes are compiled from the finished records, so memory does not grow with file lists.
+//!
+//! Outputs: `records`; for each arch `set/ARCH` and `universe/ARCH`, whose origins are places in the set; `downloads`,
+//! if a repository is remote. A lookaside has universes alone.
+
+mod choose;
+pub(crate) mod download;
+mod lookaside;
+mod read;
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use tutti_depsolve::UniverseBuilder;
+use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, PackageList, params::PkgsetParams};
+use tutti_repodata::{ChecksumType, RecordId, RecordsReader, RecordsWriter};
+
+use super::parallel;
+use crate::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+use choose::{Files, Notes};
+use read::{Buffers, Facts};
+use sources::{Listing, Place};
+
+/// Runs the job.
+///
+/// # Errors
+/// Class input for repositories and packages that cannot be used, with the file's name.
+pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
+    let params: PkgsetParams = context.params()?;
+    if params.lookaside {
+        return lookaside::run(context, &params);
+    }
+    let kind: ChecksumType = params
+        .checksum_type
+        .parse()
+        .or_fail(FailureClass::Input, || "createrepo_checksum is not known".to_owned())?;
+    let listing = sources::list(context, &params)?;
+    let (facts, records) = read_all(context, kind, &listing)?;
+    let sets = choose_all(context, &params, &listing, &facts)?;
+    let mut outputs = vec![records];
+    let lists = write_sets(context, &listing, &facts, &sets, &mut outputs)?;
+    universes(context, &lists, &mut outputs)?;
+    outputs.extend(downloads(context)?);
+    Ok(outputs)
+}
+
+/// What the job reads besides blobs.
+pub(super) fn access(context: &JobContext) -> Result<Access, RunnerError> {
+    let params: PkgsetParams = context.params()?;
+    let mut access = Access::default();
+    for repository in params.arches.values().flat_map(|arch| &arch.repos) {
+        match Place::parse(repository)? {
+            Place::Directory(directory) => access.reads.push(context.volumes.map_file(&directory)),
+            Place::Remote(_) => {
+                access.network = true;
+                access.reads.push(context.volumes.top.join(download::PUBLISHED));
+            }
+        }
+    }
+    access.reads.sort_unstable();
+    access.reads.dedup();
+    Ok(access)
+}
+
+/// Reads every file once; writes `records`, one for each file, with the same numbers.
+fn read_all(context: &JobContext, kind: ChecksumType, listing: &Listing) -> Result<(Vec<Facts>, Output), RunnerError> {
+    let path = context.output_path("records")?;
+    let failed = || format!("failed to write {}", path.display());
+    let mut writer = RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?;
+    let total = listing.files.len() as u64;
+    let mut facts: Vec<Facts> = Vec::with_capacity(listing.files.len());
+    let read = |buffers: &mut Buffers, file: &sources::SourceFile| read::read(context, kind, buffers, file);
+    parallel::ordered(context, &listing.files, Buffers::default, read, |index, (found, record)| {
+        context.progress.set("read packages", index as u64 + 1, total);
+        let file = &listing.files[index];
+        if found.file_name() != file.name {
+            context.warn(&format!("{} is {} by its header, which counts", file.path.display(), found.file_name()));
+        }
+        writer.add_record(&record).or_fail(FailureClass::Tool, failed)?;
+        facts.push(found);
+        Ok(())
+    })?;
+    let sealed = writer.seal().or_fail(FailureClass::Tool, failed)?;
+    context.counters.add("records_bytes", sealed.size);
+    let digest: Digest = sealed.sha256.parse().or_fail(FailureClass::Tool, failed)?;
+    Ok((facts, Output { name: "records".to_owned(), digest, size: sealed.size }))
+}
+
+type Sets<'a> = BTreeMap<&'a str, Vec<usize>>;
+
+fn choose_all<'a>(
+    context: &JobContext,
+    params: &PkgsetParams,
+    listing: &'a Listing,
+    facts: &[Facts],
+) -> Result<Sets<'a>, RunnerError> {
+    let files = Files { files: &listing.files, facts };
+    let mut notes = Notes::default();
+    let mut sets = Sets::new();
+    for (arch, listed) in &listing.by_arch {
+        context.cancel.check()?;
+        let multilib = params.arches.get(arch).is_some_and(|arch| arch.multilib);
+        let chosen = choose::choose(&files, params, arch, multilib, listed, &mut notes)?;
+        log!(context, "{arch}: {} of {} packages", chosen.len(), listed.len());
+        if chosen.is_empty() {
+            return Err(RunnerError::input(format!("the repositories of {arch} have no package for it"))
+                .with_hint("check pkgset_repos: are these the repositories of that architecture?"));
+        }
+        sets.insert(arch, chosen);
+    }
+    choose::check_sources(&files, &sets)?;
+    if let Some(first) = notes.no_source.first().filter(|_| params.inherit_exclusive_arch_to_noarch) {
+        context.warn(&format!(
+            "the source packages of {} noarch packages are in no repository, so their ExcludeArch and ExclusiveArch are unknown; the first is {first}",
+            notes.no_source.len()
+        ));
+        notes.no_source.iter().for_each(|nevra| log!(context, "no source package for {nevra}"));
+    }
+    Ok(sets)
+}
+
+/// Writes `set/ARCH`; returns for each arch the file numbers in the order of the set.
+fn write_sets<'a>(
+    context: &JobContext,
+    listing: &Listing,
+    facts: &[Facts],
+    sets: &Sets<'a>,
+    outputs: &mut Vec<Output>,
+) -> Result<Vec<(&'a str, Vec<u32>)>, RunnerError> {
+    let mut lists = Vec::new();
+    for (arch, files) in sets {
+        let entries = files.iter().map(|file| entry(*file, listing, &facts[*file])).collect();
+        let list = PackageList::new(entries);
+        let (bytes, _) = list.encode_canonical();
+        outputs.push(context.write_file(&format!("set/{arch}"), &bytes)?);
+        context.counters.add("packages", list.packages.len() as u64);
+        lists.push((*arch, list.packages.iter().map(|entry| entry.record).collect()));
+    }
+    Ok(lists)
+}
+
+fn entry(file: usize, listing: &Listing, facts: &Facts) -> PackageEntry {
+    PackageEntry {
+        name: facts.name.clone(),
+        epoch: facts.evr.epoch,
+        version: facts.evr.version.clone(),
+        release: facts.evr.release.clone(),
+        arch: facts.arch.clone(),
+        path: listing.files[file].logical.to_string(),
+        size: facts.size,
+        mtime: facts.mtime,
+        checksum_type: facts.checksum.kind().name().to_owned(),
+        checksum: facts.checksum.hex().to_owned(),
+        signing_key: facts.signing_key.clone().unwrap_or_default(),
+        source_rpm: facts.source_rpm.clone().unwrap_or_default(),
+        // The number of this source is its place in the compose, which a package set does not know: `trim` sets it.
+        source: 0,
+        // File numbers are below 2^32: `RecordsWriter` takes no more.
+        record: u32::try_from(file).unwrap_or(u32::MAX),
+        flags: Vec::new(),
+    }
+}
+
+/// Compiles the universes of all arches in one pass over the records.
+fn universes(context: &JobContext, lists: &[(&str, Vec<u32>)], outputs: &mut Vec<Output>) -> Result<(), RunnerError> {
+    let path = context.output_path("records")?;
+    let failed = || format!("failed to read {}", path.display());
+    let reader = RecordsReader::open(&path).or_fail(FailureClass::Tool, failed)?;
+    let mut wanted: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
+    for (number, (_, records)) in lists.iter().enumerate() {
+        for (origin, record) in records.iter().enumerate() {
+            wanted.entry(*record).or_default().push((number, u32::try_from(origin).unwrap_or(u32::MAX)));
+        }
+    }
+    let mut builders: Vec<UniverseBuilder> = lists.iter().map(|(arch, _)| UniverseBuilder::new(arch)).collect();
+    let ids: Vec<u32> = wanted.keys().copied().collect();
+    let facts = |(): &mut (), id: &u32| {
+        reader.facts(RecordId(*id)).map(|(_, package)| package).or_fail(FailureClass::Tool, failed)
+    };
+    parallel::ordered(context, &ids, || (), facts, |index, package| {
+        context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
+        for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
+            builders[*number].add(&package, *origin);
+        }
+        Ok(())
+    })?;
+    for ((arch, _), builder) in lists.iter().zip(builders) {
+        context.cancel.check()?;
+        outputs.push(write_universe(context, arch, builder)?);
+    }
+    Ok(())
+}
+
+/// Writes `universe/ARCH`.
+fn write_universe(context: &JobContext, arch: &str, builder: UniverseBuilder) -> Result<Output, RunnerError> {
+    let bytes = builder.finish().or_fail(FailureClass::Input, || format!("failed to compile the universe of {arch}"))?;
+    context.counters.add("universe_bytes", bytes.len() as u64);
+    context.write_file(&format!("universe/{arch}"), &bytes)
+}
+
+/// The tree of downloads, if the job declares one.
+fn downloads(context: &JobContext) -> Result<Option<Output>, RunnerError> {
+    if context.spec.output(download::OUTPUT).is_err() {
+        return Ok(None);
+    }
+    let tree: PathBuf = context.output_tree(download::OUTPUT)?;
+    let manifest = context.scan_tree(&tree)?;
+    // Empty directories are of no use to anybody.
+    let directory = i32::from(EntryKind::Directory);
+    let entries: Vec<Entry> = manifest.entries.into_iter().filter(|entry| entry.kind != directory).collect();
+    let kinds: BTreeSet<i32> = entries.iter().map(|entry| entry.kind).collect();
+    if kinds.iter().any(|kind| *kind != i32::from(EntryKind::File)) {
+        return Err(RunnerError::tool("the tree of downloads holds something else than files"));
+    }
+    Ok(Some(context.finish_tree(download::OUTPUT, &Manifest::new(entries)?)?))
+}
