@@ -1,1 +1,25 @@
 //! End-to-end tests with the real program and the real tools.
+//!
+//! The program is built beforehand, with failpoints: `cargo build -p tutti --features failpoints` (`.ci/test` does).
+//! Functions here panic when something is not as it must be: they are the arms and legs of tests.
+//!
+//! * [`program`] runs `tutti` with a time limit; [`farm`] keeps a controller and workers running.
+//! * [`scratch`] is a directory that is kept when its test fails.
+//! * [`sources`] makes what is composed: the demo distribution, real RPMs, generated corpora.
+//! * [`stream`] reads `--format json`; [`compose`] looks at a finished compose; [`tree`] compares two.
+//! * [`judges`] asks dnf, createrepo_c and productmd.
+
+#![expect(clippy::panic, clippy::missing_panics_doc, reason = "a test's helpers fail the test")]
+
+pub mod compose;
+pub mod corpus;
+pub mod farm;
+pub mod judges;
+pub mod measure;
+pub mod program;
+pub mod real_rpms;
+pub mod scratch;
+pub mod skip;
+pub mod sources;
+pub mod stream;
+pub mod tree;
