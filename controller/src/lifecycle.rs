@@ -41,6 +41,9 @@ pub const TIMEOUT_EXCLUSION_MS: i64 = 5_000;
 pub enum Event {
     /// The compose begins: jobs that wait for nothing become ready.
     Started,
+    /// The state was read from the store, where a change of very many jobs may have arrived in part: what follows from
+    /// the part that is there is done again.
+    Loaded,
     /// A worker is chosen for a ready job. To be stored before the offer is sent.
     Offered {
         /// The job.

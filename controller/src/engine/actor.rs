@@ -98,14 +98,10 @@ impl Actor {
                 self.workers.expect(fence.executor, &name, now);
             }
         }
-        let unstarted: Vec<String> = self
-            .composes
-            .iter()
-            .filter(|(_, live)| live.compose.header.started_at.is_none())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unstarted {
-            let _ = self.apply(&id, Event::Started);
+        let ids: Vec<String> = self.composes.keys().cloned().collect();
+        for id in ids {
+            self.apply_late(&id, Event::Started);
+            self.apply_late(&id, Event::Loaded);
         }
     }
 

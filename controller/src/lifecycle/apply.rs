@@ -23,6 +23,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
     let t = &mut transition;
     match event {
         Event::Started => started(t)?,
+        Event::Loaded => loaded(t),
         Event::Offered { job, executor, worker_id } => offered(t, job, executor, &worker_id)?,
         Event::Accepted { fence } => accepted(t, fence),
         Event::Rejected { fence, reason, soft } => {
@@ -56,6 +57,21 @@ fn started(t: &mut Transition<'_>) -> Applied {
         t.settle_job(u32::try_from(job).unwrap_or(u32::MAX));
     }
     Ok(())
+}
+
+fn loaded(t: &mut Transition<'_>) {
+    if t.header.started_at.is_none() {
+        return;
+    }
+    let jobs: Vec<(u32, JobState)> = t.compose.numbered().map(|(job, record)| (job, record.state)).collect();
+    for (job, state) in jobs {
+        match state {
+            JobState::Failed => t.lose(job, job),
+            JobState::Skipped { because } => t.lose(job, because),
+            JobState::Waiting | JobState::Ready if t.header.stopping => t.set_state(job, JobState::Cancelled),
+            _ => t.settle_job(job),
+        }
+    }
 }
 
 fn offered(t: &mut Transition<'_>, job: u32, executor: u64, worker_id: &str) -> Applied {

@@ -309,3 +309,24 @@ fn callers_mistakes_are_errors() {
     assert!(apply(Event::PublishFailed { job: 0, cause: String::new() }).is_err());
     assert_eq!(apply(Event::Started).unwrap().0, Changes::default());
 }
+
+#[test]
+fn a_change_that_was_stored_in_part_is_completed_on_loading() {
+    let mut run = Run::start(chain(3), false);
+    run.offer(0, 1);
+    let fence = run.fence(0);
+    run.ok(Event::Accepted { fence });
+    let (whole, _) = apply(&run.compose, failed(fence, FailureClass::Tool), Timestamp(9)).unwrap();
+    assert_eq!(whole.jobs.len(), 3, "the failure skips its dependents in the same change");
+    for arrived in 1..=3 {
+        let mut part = run.compose.clone();
+        part.absorb(Changes { header: None, jobs: whole.jobs[..arrived].to_vec() });
+        let (rest, _) = apply(&part, Event::Loaded, Timestamp(10)).unwrap();
+        part.absorb(rest);
+        let states: Vec<_> = part.jobs.iter().map(|record| record.state).collect();
+        let skipped = JobState::Skipped { because: 0 };
+        assert_eq!(states, [JobState::Failed, skipped, skipped]);
+        assert_eq!(part.header.status, Status::Doomed);
+        assert!(apply(&part, Event::Loaded, Timestamp(11)).unwrap().0.is_empty());
+    }
+}

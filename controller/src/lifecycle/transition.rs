@@ -277,7 +277,7 @@ impl<'a> Transition<'a> {
 
     /// Skips all pending jobs that cannot run without `job`, transitively, and dooms the compose if one of them, or
     /// `job` itself, is required.
-    fn lose(&mut self, job: u32, cause: u32) {
+    pub(super) fn lose(&mut self, job: u32, cause: u32) {
         let mut lost = vec![job];
         let mut queue = vec![job];
         while let Some(gone) = queue.pop() {

@@ -16,6 +16,7 @@ use super::{At, Derived, Edge, Need, Plan, PlanError, PlanJob, PlanReport, varia
 use crate::spec::ComposeSpec;
 
 pub(super) use draft::{Draft, Link};
+pub(super) use gather::DOWNLOADS;
 
 /// Drafts of all jobs that the spec asks for, before `--only` and `--skip`.
 pub(super) fn drafts(spec: &ComposeSpec, report: &mut PlanReport) -> Result<Vec<Draft>, PlanError> {

@@ -153,6 +153,8 @@ fn check_output(output: &OutputSpec) -> Result<(), String> {
         Ok(OutputKind::Tree) => {
             let target: LogicalPath = output.target.parse().map_err(|error: tutti_job::PathError| error.to_string())?;
             match PublishMode::try_from(output.mode) {
+                // Downloaded packages are no part of the tree; they lie where Pungi has them.
+                Ok(PublishMode::Merge) if target.to_string() == super::build::DOWNLOADS => Ok(()),
                 _ if target.root() != Root::Compose => Err(format!("leaves the tree with {target}")),
                 Ok(PublishMode::Directory) if target.rest().is_empty() => {
                     Err("would replace the whole tree".to_owned())

@@ -10,7 +10,7 @@ use tutti_job::{
 use super::Draft;
 use crate::{
     plan::{PlanError, PlanReport, variants::View},
-    spec::{VariantArch, VariantSpec},
+    spec::{PackageSource, VariantArch, VariantSpec},
 };
 
 /// One `pkgset` job for each source that somebody composes from or leans on.
@@ -42,10 +42,23 @@ pub(super) fn pkgsets(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), Pl
         if !source.lookaside {
             draft.outputs.push(OutputSpec::file("records"));
         }
+        if downloads(source) {
+            let target = draft.path(DOWNLOADS.parse())?;
+            draft.outputs.push(OutputSpec::merge("downloads", &target));
+        }
         draft.estimate = draft.estimate.saturating_mul(u32::try_from(source.arches.len()).unwrap_or(u32::MAX).max(1));
         drafts.push(draft);
     }
     Ok(())
+}
+
+/// Where packages of remote repositories are published to.
+pub(in crate::plan) const DOWNLOADS: &str = "top:work/global/download";
+
+/// Whether packages of the source have to be fetched, so that they can be linked only when they are published.
+pub(super) fn downloads(source: &PackageSource) -> bool {
+    let remote = |repo: &String| repo.starts_with("http://") || repo.starts_with("https://");
+    !source.lookaside && source.arches.values().flat_map(|arch| &arch.repos).any(remote)
 }
 
 /// Name of the job that reads source number `index`.

@@ -7,7 +7,7 @@ use tutti_job::{
 
 use super::{
     Draft,
-    gather::{pkgset, trim_name, universes},
+    gather::{downloads, pkgset, trim_name, universes},
 };
 use crate::{
     plan::{At, PlanError, tree::Tree, variants::View},
@@ -40,6 +40,9 @@ fn link(view: &View<'_>, variant: &VariantSpec, arch: &str) -> Result<Draft, Pla
         draft.input("debug", trim, format!("debug/{}", variant.uid));
         let debug = draft.path(tree.debug_repository())?;
         draft.outputs.push(placed(&draft, "debug-packages", &debug, &tree)?);
+    }
+    for (index, _) in view.spec.sources.iter().enumerate().filter(|(_, source)| downloads(source)) {
+        draft.wait(pkgset(view, index), At::Published);
     }
     Ok(draft)
 }
