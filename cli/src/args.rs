@@ -69,7 +69,7 @@ pub(crate) enum Command {
 pub(crate) struct SpecArgs {
     /// Configuration: Pungi's .conf dialect, or JSON
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    pub(crate) config: Option<PathBuf>,
     /// Define a variable before the configuration is read, as pungi-config-dump does; VALUE is text
     #[arg(long = "set", short = 'e', value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
@@ -144,6 +144,9 @@ pub(crate) struct ComposeArgs {
     /// Directory in which the compose's directory is made
     #[arg(long, value_name = "DIR")]
     pub(crate) target_dir: PathBuf,
+    /// Go on with a compose that was interrupted; finished jobs do not run again
+    #[arg(long, value_name = "ID", conflicts_with_all = ["config", "compose_id"])]
+    pub(crate) resume: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Jobs run at once; number of cores if not given

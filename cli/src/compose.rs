@@ -10,13 +10,16 @@ use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::
 
 use crate::{
     args::{ComposeArgs, OutputArgs},
-    embedded::Embedded,
+    embedded::{self, Embedded},
     progress::{self, Format, Reporter},
     report, spec, watch,
 };
 
 /// Makes a compose and returns the exit status.
 pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
+    if let Some(compose_id) = &args.resume {
+        return resume(&args, compose_id).await;
+    }
     let mut prepared = spec::prepare(&args.spec)?;
     // Planned before anything is made: what cannot be composed leaves nothing behind.
     let (_, plan_report) = plan::plan(&prepared.spec)?;
@@ -47,6 +50,23 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
         let _ = std::fs::remove_dir_all(&top);
     }
     conclude(&result?, &args.output)
+}
+
+/// Goes on with a compose whose process died or was interrupted. One that is running elsewhere is followed.
+async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
+    let top = embedded::compose_dir(&args.target_dir, compose_id)?;
+    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
+    reporter.started(compose_id, &top.display().to_string())?;
+    if let Some(mut client) = embedded::running(&top).await {
+        let shown = watch::follow(&mut client, compose_id, reporter.as_mut()).await?;
+        return conclude(&shown, &args.output);
+    }
+    let mut embedded = Embedded::start(&top, args.jobs.map(|jobs| jobs.max(1))).await?;
+    let result = follow(&mut embedded.client, compose_id, reporter.as_mut()).await;
+    let finished = embedded.finish().await;
+    let shown = result?;
+    finished?;
+    conclude(&shown, &args.output)
 }
 
 async fn compose(
@@ -89,7 +109,7 @@ pub(crate) async fn follow(
             _ = terminate.recv() => {},
         }
         if cancelled {
-            anyhow::bail!("interrupted twice; `tutti retry` goes on where {compose_id} stopped");
+            anyhow::bail!("interrupted twice; `tutti compose --resume {compose_id}` goes on where it stopped");
         }
         cancelled = true;
         eprintln!("cancelling {compose_id}; interrupt again to end at once");

@@ -21,7 +21,8 @@ pub(crate) fn prepare(args: &SpecArgs) -> Result<Prepared> {
         skip_phases: args.skip_phase.clone(),
         fail_fast: args.fail_fast,
     };
-    let prepared = accept::load(&args.config, &options)?;
+    let config = args.config.as_deref().context("--config FILE is needed; `tutti compose --help` says what else there is")?;
+    let prepared = accept::load(config, &options)?;
     for warning in &prepared.warnings {
         eprintln!("warning: {warning}");
     }

@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tutti_store::{Campaign, Clock, Leadership, RedbStore, StateStore, SystemClock, campaign};
+use tutti_store::{
+    Campaign, Clock, Leadership, Operation, RedbStore, StateStore, SystemClock, Txn, campaign,
+};
 
 use crate::{
     engine::{self, EngineError, Handle, LEADER_KEY, Timing},
@@ -56,6 +58,9 @@ impl Controller {
         let opened = RedbStore::open(state, Arc::clone(&clock)).await;
         let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
         let shared: Arc<dyn StateStore> = Arc::new(store.clone());
+        // The file is ours alone, so whoever led on it is dead: its lease need not be waited for.
+        let take_over = Txn::new().and(Operation::delete(LEADER_KEY));
+        store.txn(take_over).await.map_err(RunError::Election)?;
         let identity = format!("pid-{}", std::process::id()).into_bytes();
         let contest = Campaign { key: LEADER_KEY.to_vec(), identity, ttl: LEADER_TTL };
         let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
