@@ -20,8 +20,8 @@ use crate::tag::{main, signature};
 use crate::text::decode;
 
 /// Most bytes of file paths of one package: directory names are stored once and used by any number of files, so that a
-/// small header could otherwise fill the memory.
-const MAX_PATHS: usize = 256 * 1024 * 1024;
+/// small header could otherwise fill the memory. The largest file lists known have some 50 MB.
+const MAX_PATHS: usize = 128 * 1024 * 1024;
 
 /// RPMSENSE_POSTTRANS, PREREQ, PRETRANS, SCRIPT_PRE, SCRIPT_POST: what createrepo_c 1.2.5 writes as `pre="1"`.
 const SENSE_PRE: u32 = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 9 | 1 << 10;
@@ -36,8 +36,9 @@ const FILE_GHOST: u64 = 1 << 6;
 const MODE_TYPE: u64 = 0o170_000;
 const MODE_DIRECTORY: u64 = 0o040_000;
 
-/// Reads the facts of a package from the headers of its file.
+/// Reads the facts of a package from the headers of its file, which must have the digest that they are said to have.
 pub fn package(file: &HeaderFile) -> Result<Package, Error> {
+    file.verify_header_digest()?;
     let header = file.header();
     let required = |tag, name| match header.string(tag)? {
         Some(text) => file_name_part(header, tag, text),
@@ -154,21 +155,25 @@ fn files(header: &RpmHeader) -> Result<Vec<FileEntry>, Error> {
     if indexes.len() != names.len() {
         return Err(header.tag_error(main::DIR_INDEXES, format!("{} for {} files", indexes.len(), names.len())));
     }
-    let mut files = Vec::with_capacity(names.len());
-    let (mut path, mut total) = (Vec::new(), 0);
-    for (name, index) in names.zip(indexes) {
-        let directory = usize::try_from(index).ok().and_then(|index| directories.get(index));
-        let Some(directory) = directory else {
+    let directory_of = |index: u64| usize::try_from(index).ok().and_then(|index| directories.get(index)).copied();
+    // Before memory is taken for any of them.
+    let mut total = 0;
+    for (name, index) in names.clone().zip(indexes.clone()) {
+        let Some(directory) = directory_of(index) else {
             let reason = format!("directory {index} of {}", directories.len());
             return Err(header.tag_error(main::DIR_INDEXES, reason));
         };
-        path.clear();
-        path.extend_from_slice(directory);
-        path.extend_from_slice(name);
-        total += path.len();
+        total += directory.len() + name.len();
         if total > MAX_PATHS {
             return Err(header.tag_error(main::BASE_NAMES, format!("paths are longer than {MAX_PATHS} bytes together")));
         }
+    }
+    let mut files = Vec::with_capacity(names.len());
+    let mut path = Vec::new();
+    for (name, index) in names.zip(indexes) {
+        path.clear();
+        path.extend_from_slice(directory_of(index).unwrap_or_default());
+        path.extend_from_slice(name);
         files.push(FileEntry { path: decode(&path), kind: next_kind() });
     }
     Ok(files)

@@ -45,7 +45,11 @@ impl HeaderReader {
 
     /// Reads the headers of the file at `path`. Errors name the path.
     pub fn read(&mut self, path: &Path) -> Result<HeaderFile, Error> {
-        let open = || File::open(path).map_err(|source| Error::Io { offset: 0, source });
+        let open = || {
+            // Before it is opened: opening a named pipe waits for its other end.
+            regular(&std::fs::metadata(path).map_err(|source| Error::Io { offset: 0, source })?)?;
+            File::open(path).map_err(|source| Error::Io { offset: 0, source })
+        };
         open().and_then(|file| self.read_file(&file)).map_err(|error| error.at(path))
     }
 
@@ -59,9 +63,7 @@ impl HeaderReader {
     /// Reads the headers of an open file by positioned reads; its cursor does not matter.
     pub fn read_file(&mut self, file: &File) -> Result<HeaderFile, Error> {
         let metadata = file.metadata().map_err(|source| Error::Io { offset: 0, source })?;
-        if !metadata.is_file() {
-            return Err(Error::Format { part: Part::Lead, offset: 0, reason: "not a regular file".to_owned() });
-        }
+        regular(&metadata)?;
         let size = metadata.len();
         let read = |buffer: &mut [u8], offset: u64| file.read_at(buffer, offset);
         let parsed = Parser { buffer: &mut self.buffer, read, limits: self.limits }.run();
@@ -79,6 +81,13 @@ impl HeaderReader {
         let (signature, header) = Parser { buffer: &mut self.buffer, read, limits: self.limits }.run()?;
         Ok(HeaderFile { signature, header, file_size: None })
     }
+}
+
+fn regular(metadata: &std::fs::Metadata) -> Result<(), Error> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(Error::Format { part: Part::Lead, offset: 0, reason: "not a regular file".to_owned() })
 }
 
 /// Fills `buffer` from the start of the file as far as parsing needs it.
@@ -197,7 +206,8 @@ impl HeaderFile {
         self.file_size
     }
 
-    /// The facts of the package.
+    /// The facts of the package, once the main header has been found to have the digest that the signature header gives
+    /// (see [`HeaderFile::verify_header_digest`]): one changed bit can make another name or version of it.
     pub fn package(&self) -> Result<Package, Error> {
         crate::package::package(self)
     }
