@@ -282,3 +282,17 @@ fn trees_are_those_of_the_layout() {
         assert_eq!(job.outputs[0].target, format!("compose:{}/repodata", place.path));
     }
 }
+
+#[test]
+fn packages_of_remote_repositories_are_linked_when_they_are_published() {
+    let mut spec = spec();
+    for arch in spec.sources[0].arches.values_mut() {
+        arch.repos.push("https://example.com/repo".into());
+    }
+    let plan = planned(&spec);
+    assert_eq!(check(&plan), []);
+    let wanted = "downloads top:work/global/download".to_owned();
+    assert!(targets(named(&plan, "pkgset.repos")).contains(&wanted));
+    assert!(edges(&plan, "link.Server.x86_64").contains(&"pkgset.repos@P".to_owned()));
+    assert!(edges(&plan, "solve.Server.x86_64").contains(&"pkgset.repos@C".to_owned()));
+}

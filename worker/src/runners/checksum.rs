@@ -62,8 +62,7 @@ fn hash_all(
     root: &Path,
     manifest: &Manifest,
 ) -> Result<Vec<HashedFile>, RunnerError> {
-    let files: Vec<_> =
-        manifest.entries.iter().filter(|entry| entry.kind == i32::from(EntryKind::File)).collect();
+    let files: Vec<_> = manifest.entries.iter().filter(|entry| entry.kind == i32::from(EntryKind::File)).collect();
     let mut wanted = algorithms.to_vec();
     // The manifest's own digest proves that the tree still has the file that was put there.
     if !wanted.contains(&Algorithm::Sha256) {
@@ -87,7 +86,11 @@ fn hash_all(
     Ok(hashed)
 }
 
-fn hash(context: &JobContext, algorithms: &[Algorithm], path: &Path) -> Result<(u64, BTreeMap<Algorithm, String>), RunnerError> {
+fn hash(
+    context: &JobContext,
+    algorithms: &[Algorithm],
+    path: &Path,
+) -> Result<(u64, BTreeMap<Algorithm, String>), RunnerError> {
     let failed = || format!("failed to read {}", path.display());
     let mut file = File::open(path).or_fail(FailureClass::Infra, failed)?;
     let mut hasher = MultiHasher::new(algorithms);
@@ -112,7 +115,8 @@ fn write_json(tree: &Path, hashed: &[HashedFile]) -> Result<(), RunnerError> {
         size: file.size,
     });
     let mut bytes = Vec::new();
-    extra_files::tree_file(&mut bytes, files.collect()).or_fail(FailureClass::Tool, || "failed to make extra_files.json")?;
+    extra_files::tree_file(&mut bytes, files.collect())
+        .or_fail(FailureClass::Tool, || "failed to make extra_files.json")?;
     super::write(&tree.join("extra_files.json"), &bytes)
 }
 

@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, params::CreaterepoParams};
 use tutti_repodata::{
-    Checksum, ChecksumType, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments, MetadataFile, RecordId,
-    RecordsError, RecordsReader, WriterOptions, write_repository,
+    Checksum, ChecksumType, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments, MetadataFile,
+    RecordId, RecordsError, RecordsReader, WriterOptions, write_repository,
 };
 
 use super::place;
@@ -137,7 +137,10 @@ fn changelogs(params: &CreaterepoParams) -> Option<FragmentOptions> {
 fn options(context: &JobContext, params: &CreaterepoParams) -> Result<WriterOptions, RunnerError> {
     Ok(WriterOptions {
         compression: params.compression.parse().or_fail(FailureClass::Input, || "metadata compression is not known")?,
-        checksum_type: params.checksum_type.parse().or_fail(FailureClass::Input, || "createrepo_checksum is not known")?,
+        checksum_type: params
+            .checksum_type
+            .parse()
+            .or_fail(FailureClass::Input, || "createrepo_checksum is not known")?,
         revision: params.revision.clone(),
         threads: context.threads,
         ..WriterOptions::default()

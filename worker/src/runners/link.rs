@@ -87,15 +87,27 @@ fn tree(
     let mut entries = Vec::with_capacity(items.len());
     let total = items.len() as u64;
     let put = |(): &mut (), item: &Item| put(context, link_type, &tree, &target, item);
-    parallel::ordered(context, &items, || (), put, |index, entry| {
-        context.progress.set(output, index as u64 + 1, total);
-        entries.push(entry);
-        Ok(())
-    })?;
+    parallel::ordered(
+        context,
+        &items,
+        || (),
+        put,
+        |index, entry| {
+            context.progress.set(output, index as u64 + 1, total);
+            entries.push(entry);
+            Ok(())
+        },
+    )?;
     context.finish_tree(output, &Manifest::new(entries)?)
 }
 
-fn put(context: &JobContext, link_type: LinkType, tree: &Path, target: &Path, item: &Item) -> Result<Entry, RunnerError> {
+fn put(
+    context: &JobContext,
+    link_type: LinkType,
+    tree: &Path,
+    target: &Path,
+    item: &Item,
+) -> Result<Entry, RunnerError> {
     let Item { place, package, source } = item;
     let metadata = check(source, package)?;
     let staged = tree.join(place);

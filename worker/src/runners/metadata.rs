@@ -128,9 +128,10 @@ fn identity(identity: &Identity) -> Result<(Compose, Release), BoxError> {
 /// Variants as the distro crate has them, through its stored form, which checks them.
 fn variants(described: &[DescribedVariant]) -> Result<Variants, RunnerError> {
     let variant = |variant: &DescribedVariant| {
-        let release = variant.release.as_ref().map(|(name, short, version)| {
-            serde_json::json!({ "name": name, "short": short, "version": version })
-        });
+        let release = variant
+            .release
+            .as_ref()
+            .map(|(name, short, version)| serde_json::json!({ "name": name, "short": short, "version": version }));
         serde_json::json!({
             "uid": variant.uid,
             "id": variant.id,
@@ -196,7 +197,15 @@ fn rpms(context: &JobContext, params: &MetadataParams, variants: &Variants) -> R
             };
             for (place, package) in place::places(packages, params.hashed)? {
                 let source = source(&sources, &package, &mut guessed);
-                add(&mut rpms, &lists.variant.uid, lists.arch, category, &format!("{directory}/{place}"), &package, source)?;
+                add(
+                    &mut rpms,
+                    &lists.variant.uid,
+                    lists.arch,
+                    category,
+                    &format!("{directory}/{place}"),
+                    &package,
+                    source,
+                )?;
             }
         }
     }

@@ -33,18 +33,36 @@ impl Gate {
         }
     }
 
-    fn set(&self, consumed: Option<usize>) {
-        *self.consumed.lock().unwrap_or_else(PoisonError::into_inner) = consumed;
+    /// A closed gate stays closed.
+    fn advance(&self, consumed: usize) {
+        let mut state = self.consumed.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = state.map(|_| consumed);
+        self.moved.notify_all();
+    }
+
+    fn close(&self) {
+        *self.consumed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.moved.notify_all();
     }
 }
 
-/// Closes the gate on every way out, so that waiting threads end.
+/// Closes the gate on every way out of the consumer, so that waiting threads end.
 struct Close<'a>(&'a Gate);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
-        self.0.set(None);
+        self.0.close();
+    }
+}
+
+/// Closes the gate when a thread panics: its item will never come, and nobody must wait for it.
+struct Alarm<'a>(&'a Gate);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
     }
 }
 
@@ -69,6 +87,7 @@ pub(super) fn ordered<T: Sync, S, R: Send>(
             let sender = sender.clone();
             let (next, gate, state, work) = (&next, &gate, &state, &work);
             scope.spawn(move || {
+                let _alarm = Alarm(gate);
                 let mut state = state();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +118,7 @@ pub(super) fn ordered<T: Sync, S, R: Send>(
                 consume(done, result?)?;
                 done += 1;
             }
-            gate.set(Some(done));
+            gate.advance(done);
         }
         Ok(())
     })
@@ -118,12 +137,21 @@ mod tests {
         let items: Vec<usize> = (0..1000).collect();
         let mut seen = Vec::new();
         let work = |_: &mut (), item: &usize| Ok(item * 2);
-        ordered(&context, &items, || (), work, |index, result| {
-            seen.push((index, result));
-            Ok(())
-        })
+        ordered(
+            &context,
+            &items,
+            || (),
+            work,
+            |index, result| {
+                seen.push((index, result));
+                Ok(())
+            },
+        )
         .unwrap();
-        assert!(seen.len() == 1000 && seen.iter().enumerate().all(|(at, (index, result))| at == *index && *result == 2 * at));
+        assert!(
+            seen.len() == 1000
+                && seen.iter().enumerate().all(|(at, (index, result))| at == *index && *result == 2 * at)
+        );
 
         let fail = |_: &mut (), item: &usize| {
             if *item >= 500 { Err(RunnerError::input(format!("item {item}"))) } else { Ok(()) }
@@ -132,6 +160,9 @@ mod tests {
         assert_eq!(error.cause, "item 500");
         let refuse = |index: usize, ()| if index == 3 { Err(RunnerError::tool("enough")) } else { Ok(()) };
         assert_eq!(ordered(&context, &items, || (), |_, _| Ok(()), refuse).unwrap_err().cause, "enough");
+        let stumble = |_: &mut (), item: &usize| if *item == 7 { panic!("stumbled") } else { Ok(()) };
+        let panicked = std::panic::AssertUnwindSafe(|| ordered(&context, &items, || (), stumble, |_, ()| Ok(())));
+        assert!(std::panic::catch_unwind(panicked).is_err(), "the panic is passed on and nobody waits for ever");
         context.cancel.cancel();
         let error = ordered(&context, &items, || (), work, |_, _| Ok(())).unwrap_err();
         assert_eq!(error.class, crate::FailureClass::Cancelled);

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn places_are_hashed_and_deduplicated_and_never_shared() {
-        let found = places(vec![entry("Bash", None, "a"), entry("Bash", None, "a"), entry("zsh", None, "b")], true).unwrap();
+        let found =
+            places(vec![entry("Bash", None, "a"), entry("Bash", None, "a"), entry("zsh", None, "b")], true).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["b/Bash-1-2.noarch.rpm", "z/zsh-1-2.noarch.rpm"]);
         let found = places(vec![entry("zsh", None, "b")], false).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["zsh-1-2.noarch.rpm"]);

@@ -72,9 +72,9 @@ impl<'a> Index<'a> {
         let wanted = Evr { epoch, version: package.version.clone(), release: package.release.clone() };
         let found = self.0.get(&(package.source, package.name.as_str(), package.arch.as_str()));
         let found = found.and_then(|list| list.iter().find(|(evr, _)| *evr == wanted));
-        found.map(|(_, package)| *package).ok_or_else(|| {
-            RunnerError::tool(format!("{} is not in universe/{}", package.nevra(), package.source))
-        })
+        found
+            .map(|(_, package)| *package)
+            .ok_or_else(|| RunnerError::tool(format!("{} is not in universe/{}", package.nevra(), package.source)))
     }
 }
 

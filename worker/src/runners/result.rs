@@ -94,11 +94,9 @@ impl SolveResult {
 
     /// Adds what one gather found.
     pub(super) fn add<'a>(&mut self, found: &GatherResult, origin: &dyn Fn(PackageRef) -> Option<Origin<'a>>) {
-        for (list, selected) in [
-            (&mut self.binary, &found.binary),
-            (&mut self.debug, &found.debug),
-            (&mut self.source, &found.source),
-        ] {
+        for (list, selected) in
+            [(&mut self.binary, &found.binary), (&mut self.debug, &found.debug), (&mut self.source, &found.source)]
+        {
             list.extend(selected.iter().filter_map(|selected| chosen(selected, origin)));
         }
         let unresolved = |one: &tutti_depsolve::gather::Unresolved| Unresolved {

@@ -51,10 +51,8 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     };
     context.progress.set("read package sources", 0, 0);
     let loaded = load(context, &params)?;
-    let sources: Vec<Source<'_>> = loaded
-        .iter()
-        .map(|one| Source { universe: &one.universe, lookaside: one.kind != Kind::Own })
-        .collect();
+    let sources: Vec<Source<'_>> =
+        loaded.iter().map(|one| Source { universe: &one.universe, lookaside: one.kind != Kind::Own }).collect();
     let mut solve = Solve { context, params: &params, loaded: &loaded, sources: &sources };
     let result = solve.run(requests, parent.as_ref())?;
     let bytes = serde_json::to_vec(&result).or_fail(FailureClass::Tool, || "failed to write the result")?;
@@ -82,7 +80,8 @@ fn load(context: &JobContext, params: &SolveParams) -> Result<Vec<Loaded>, Runne
         let subsets = own.map(|one| {
             let keep = |view: tutti_depsolve::universe::PackageView<'_>| seen.contains(&view.nevra());
             let universe = one.universe.subset(&keep);
-            let universe = universe.or_fail(FailureClass::Tool, || format!("failed to read input universe/{}", one.number))?;
+            let universe =
+                universe.or_fail(FailureClass::Tool, || format!("failed to read input universe/{}", one.number))?;
             Ok(Loaded { number: one.number, kind: Kind::VariantLookaside, universe })
         });
         let subsets: Result<Vec<Loaded>, RunnerError> = subsets.collect();
@@ -111,7 +110,11 @@ struct Solve<'a> {
 }
 
 impl Solve<'_> {
-    fn run(&mut self, mut requests: Vec<GatherRequest>, parent: Option<&SolveResult>) -> Result<SolveResult, RunnerError> {
+    fn run(
+        &mut self,
+        mut requests: Vec<GatherRequest>,
+        parent: Option<&SolveResult>,
+    ) -> Result<SolveResult, RunnerError> {
         let mut result = SolveResult { system_release: self.system_release(parent), ..SolveResult::default() };
         prepare(self.params, &mut requests, parent, &result.system_release);
         let total = requests.len() as u64;
@@ -188,7 +191,9 @@ impl Solve<'_> {
         context.counters.add("packages", result.all().count() as u64);
         self.check_unmatched(result)?;
         if result.binary.is_empty() && result.source.is_empty() {
-            let cause = format!("variant {variant} has no packages on {arch}: nothing that it asks for is in the package sources");
+            let cause = format!(
+                "variant {variant} has no packages on {arch}: nothing that it asks for is in the package sources"
+            );
             return Err(RunnerError::input(cause)
                 .with_hint("check its groups, additional_packages and pkgset_repos, or mark it is_empty=\"true\""));
         }
@@ -197,7 +202,13 @@ impl Solve<'_> {
             chains.get(&(nevra.clone(), requirement.clone())).cloned().unwrap_or_default()
         };
         for one in &result.unresolved {
-            log!(context, "unresolved: {} requires {}; {}", one.nevra, one.requirement, chain(&one.nevra, &one.requirement));
+            log!(
+                context,
+                "unresolved: {} requires {}; {}",
+                one.nevra,
+                one.requirement,
+                chain(&one.nevra, &one.requirement)
+            );
         }
         let text = format!(
             "{} unresolved dependencies in {variant} on {arch}; first: {} requires {} ({})",
@@ -223,15 +234,12 @@ impl Solve<'_> {
         let more = result.unmatched.len() - shown.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         result.unmatched.iter().for_each(|pattern| log!(self.context, "no package matches {pattern}"));
-        let text = format!(
-            "{} on {}: no package matches {}{more}",
-            self.params.variant,
-            self.params.arch,
-            shown.join(", ")
-        );
+        let text =
+            format!("{} on {}: no package matches {}{more}", self.params.variant, self.params.arch, shown.join(", "));
         if self.params.require_all {
-            return Err(RunnerError::input(text)
-                .with_hint("remove them from comps and additional_packages, or set require_all_comps_packages = False"));
+            return Err(RunnerError::input(text).with_hint(
+                "remove them from comps and additional_packages, or set require_all_comps_packages = False",
+            ));
         }
         self.context.warn(&text);
         Ok(())

@@ -80,7 +80,11 @@ impl Case {
             if declared.is_tree() {
                 let bytes = fs::read(staging.join("manifests").join(&output.name)).unwrap();
                 assert_eq!(self.blob(&bytes), output.digest);
-                self.publish(&staging.join("trees").join(&output.name), declared, &Manifest::decode_checked(&bytes).unwrap());
+                self.publish(
+                    &staging.join("trees").join(&output.name),
+                    declared,
+                    &Manifest::decode_checked(&bytes).unwrap(),
+                );
             } else {
                 let bytes = fs::read(staging.join("out").join(&output.name)).unwrap();
                 assert_eq!((self.blob(&bytes), bytes.len() as u64), (output.digest, output.size), "{}", output.name);

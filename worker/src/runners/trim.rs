@@ -99,7 +99,10 @@ fn entries_of(
         let Some(index) = chosen.index else { continue };
         let entry = sets.get(&chosen.source).and_then(|set| set.get(index as usize));
         let entry = entry.filter(|entry| entry.name == chosen.name && entry.arch == chosen.arch).ok_or_else(|| {
-            RunnerError::tool(format!("package {}.{} of the result is not in set {}", chosen.name, chosen.arch, chosen.source))
+            RunnerError::tool(format!(
+                "package {}.{} of the result is not in set {}",
+                chosen.name, chosen.arch, chosen.source
+            ))
         })?;
         let entry = found.entry((chosen.source, index)).or_insert_with(|| entry.clone());
         entry.source = chosen.source;

@@ -61,8 +61,18 @@ pub(super) fn checkout(context: &JobContext, item: &ExtraFile, number: usize) ->
     if git.run(&shallow).is_err() {
         context.cancel.check()?;
         // Servers need not give single commits.
-        git.run(&["fetch", "--quiet", "--", &address, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"])
-            .map_err(|error| RunnerError { hint: Some("check the repository's address and that this host reaches it".into()), ..error })?;
+        git.run(&[
+            "fetch",
+            "--quiet",
+            "--",
+            &address,
+            "+refs/heads/*:refs/remotes/origin/*",
+            "+refs/tags/*:refs/tags/*",
+        ])
+        .map_err(|error| RunnerError {
+            hint: Some("check the repository's address and that this host reaches it".into()),
+            ..error
+        })?;
     }
     git.run(&["checkout", "--quiet", "--force", "--detach", &item.commit]).map_err(|error| RunnerError {
         hint: Some(format!("is commit {} still in {}?", item.commit, shown(&item.repo))),
@@ -122,7 +132,9 @@ impl Git<'_> {
             }
             let ended = self.context.cancel.is_cancelled().then(RunnerError::cancelled).or_else(|| {
                 let late = start.elapsed() > DEADLINE;
-                late.then(|| RunnerError::new(FailureClass::Timeout, format!("git did not end in {} s", DEADLINE.as_secs())))
+                late.then(|| {
+                    RunnerError::new(FailureClass::Timeout, format!("git did not end in {} s", DEADLINE.as_secs()))
+                })
             });
             if let Some(error) = ended {
                 // It may have ended in this moment, and then there is nothing to kill.

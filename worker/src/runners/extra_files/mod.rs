@@ -154,7 +154,9 @@ fn expand(root: &Path, pattern: &Path) -> Result<Vec<PathBuf>, RunnerError> {
                 }
             }
             if next.len() > MAX_FILES {
-                return Err(RunnerError::input(format!("extra_files: {pattern:?} matches more than {MAX_FILES} files")));
+                return Err(RunnerError::input(format!(
+                    "extra_files: {pattern:?} matches more than {MAX_FILES} files"
+                )));
             }
         }
         paths = next;
@@ -200,12 +202,18 @@ fn walk(
 
 /// Refuses what a symbolic link leads to outside of the place that is copied from.
 fn inside(root: &Path, path: &Path) -> Result<(), RunnerError> {
-    let real = fs::canonicalize(path).or_fail(FailureClass::Input, || format!("extra_files: cannot use {}", path.display()))?;
+    let real = fs::canonicalize(path)
+        .or_fail(FailureClass::Input, || format!("extra_files: cannot use {}", path.display()))?;
     if real.starts_with(root) && !real.starts_with(root.join(".git")) {
         return Ok(());
     }
-    Err(RunnerError::input(format!("extra_files: {} leads out of {}, to {}", path.display(), root.display(), real.display()))
-        .with_hint("replace the link by what it leads to"))
+    Err(RunnerError::input(format!(
+        "extra_files: {} leads out of {}, to {}",
+        path.display(),
+        root.display(),
+        real.display()
+    ))
+    .with_hint("replace the link by what it leads to"))
 }
 
 /// Copies one regular file; of its mode only the executable bit stays.

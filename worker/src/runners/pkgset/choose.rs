@@ -94,7 +94,8 @@ fn best_copies(files: &Files<'_>, candidates: &[usize], keys: &[Option<String>])
 
 fn unsigned(refused: &BTreeSet<String>, keys: &[Option<String>]) -> RunnerError {
     let shown: Vec<&str> = refused.iter().take(20).map(String::as_str).collect();
-    let more = if refused.len() > shown.len() { format!(" and {} more", refused.len() - shown.len()) } else { String::new() };
+    let more =
+        if refused.len() > shown.len() { format!(" and {} more", refused.len() - shown.len()) } else { String::new() };
     let keys: Vec<&str> = keys.iter().flatten().map(String::as_str).filter(|key| !key.is_empty()).collect();
     RunnerError::input(format!(
         "{} packages are not signed with any of the keys {}: {}{more}",
@@ -161,8 +162,7 @@ fn allowed_binaries(
         inherit: params.inherit_exclusive_arch_to_noarch,
         considers_noarch: params.exclusive_arch_considers_noarch,
     };
-    let by_name: HashMap<String, usize> =
-        sources.iter().map(|file| (files.facts[*file].file_name(), *file)).collect();
+    let by_name: HashMap<String, usize> = sources.iter().map(|file| (files.facts[*file].file_name(), *file)).collect();
     let mut allowed = |file: &usize| {
         let facts = &files.facts[*file];
         if facts.arch != "noarch" {

@@ -91,7 +91,9 @@ impl Remote {
             }
             let answer = request.send();
             let again = match &answer {
-                Ok(response) => response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS,
+                Ok(response) => {
+                    response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS
+                }
                 Err(_) => true,
             };
             if !again || attempt >= TRIES {
@@ -133,15 +135,26 @@ pub(super) fn packages(
     let tree = context.output_tree(OUTPUT)?;
     let mut files = Vec::with_capacity(packages.len());
     let fetch = |(): &mut (), package: &RepoPackage| download(context, remote, &tree, package);
-    parallel::ordered(context, packages, || (), fetch, |index, file| {
-        context.progress.set("download packages", index as u64 + 1, packages.len() as u64);
-        files.push(file);
-        Ok(())
-    })?;
+    parallel::ordered(
+        context,
+        packages,
+        || (),
+        fetch,
+        |index, file| {
+            context.progress.set("download packages", index as u64 + 1, packages.len() as u64);
+            files.push(file);
+            Ok(())
+        },
+    )?;
     Ok(files)
 }
 
-fn download(context: &JobContext, remote: &Remote, tree: &Path, package: &RepoPackage) -> Result<SourceFile, RunnerError> {
+fn download(
+    context: &JobContext,
+    remote: &Remote,
+    tree: &Path,
+    package: &RepoPackage,
+) -> Result<SourceFile, RunnerError> {
     let href = package.location_href.strip_prefix("./").unwrap_or(&package.location_href);
     let below = format!("{}/{href}", remote.directory());
     let logical = LogicalPath::new(Root::Top, format!("{PUBLISHED}/{below}"))
@@ -160,7 +173,13 @@ fn download(context: &JobContext, remote: &Remote, tree: &Path, package: &RepoPa
 }
 
 /// Fetches one file whole; a broken connection is taken up where it ended.
-fn fetch(context: &JobContext, remote: &Remote, address: &str, path: &PathBuf, package: &RepoPackage) -> Result<(), RunnerError> {
+fn fetch(
+    context: &JobContext,
+    remote: &Remote,
+    address: &str,
+    path: &PathBuf,
+    package: &RepoPackage,
+) -> Result<(), RunnerError> {
     let cause = || format!("failed to write {}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).or_fail(FailureClass::Tool, cause)?;

@@ -47,7 +47,11 @@ pub(super) fn run(context: &JobContext, params: &PkgsetParams) -> Result<Vec<Out
     Ok(outputs)
 }
 
-fn directory_packages(context: &JobContext, configured: &Path, add: &mut dyn FnMut(&Package)) -> Result<(), RunnerError> {
+fn directory_packages(
+    context: &JobContext,
+    configured: &Path,
+    add: &mut dyn FnMut(&Package),
+) -> Result<(), RunnerError> {
     let directory = context.volumes.map_file(configured);
     sources::require_directory(&directory)?;
     if directory.join("repodata/repomd.xml").exists() {
@@ -67,7 +71,8 @@ fn directory_packages(context: &JobContext, configured: &Path, add: &mut dyn FnM
 
 fn bare_files(context: &JobContext, configured: &Path) -> Result<Vec<PathBuf>, RunnerError> {
     let repository = configured.to_str().unwrap_or_default().to_owned();
-    let arches = BTreeMap::from([(String::new(), tutti_job::params::PkgsetArch { repos: vec![repository], multilib: false })]);
+    let arches =
+        BTreeMap::from([(String::new(), tutti_job::params::PkgsetArch { repos: vec![repository], multilib: false })]);
     let params = PkgsetParams { arches, ..context.params()? };
     let listing = sources::list(context, &params)?;
     Ok(listing.files.into_iter().map(|file| file.path).collect())

@@ -35,10 +35,8 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     if params.lookaside {
         return lookaside::run(context, &params);
     }
-    let kind: ChecksumType = params
-        .checksum_type
-        .parse()
-        .or_fail(FailureClass::Input, || "createrepo_checksum is not known".to_owned())?;
+    let kind: ChecksumType =
+        params.checksum_type.parse().or_fail(FailureClass::Input, || "createrepo_checksum is not known".to_owned())?;
     let listing = sources::list(context, &params)?;
     let (facts, records) = read_all(context, kind, &listing)?;
     let sets = choose_all(context, &params, &listing, &facts)?;
@@ -182,13 +180,19 @@ fn universes(context: &JobContext, lists: &[(&str, Vec<u32>)], outputs: &mut Vec
     let facts = |(): &mut (), id: &u32| {
         reader.facts(RecordId(*id)).map(|(_, package)| package).or_fail(FailureClass::Tool, failed)
     };
-    parallel::ordered(context, &ids, || (), facts, |index, package| {
-        context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
-        for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
-            builders[*number].add(&package, *origin);
-        }
-        Ok(())
-    })?;
+    parallel::ordered(
+        context,
+        &ids,
+        || (),
+        facts,
+        |index, package| {
+            context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
+            for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
+                builders[*number].add(&package, *origin);
+            }
+            Ok(())
+        },
+    )?;
     for ((arch, _), builder) in lists.iter().zip(builders) {
         context.cancel.check()?;
         outputs.push(write_universe(context, arch, builder)?);
@@ -198,7 +202,8 @@ fn universes(context: &JobContext, lists: &[(&str, Vec<u32>)], outputs: &mut Vec
 
 /// Writes `universe/ARCH`.
 fn write_universe(context: &JobContext, arch: &str, builder: UniverseBuilder) -> Result<Output, RunnerError> {
-    let bytes = builder.finish().or_fail(FailureClass::Input, || format!("failed to compile the universe of {arch}"))?;
+    let bytes =
+        builder.finish().or_fail(FailureClass::Input, || format!("failed to compile the universe of {arch}"))?;
     context.counters.add("universe_bytes", bytes.len() as u64);
     context.write_file(&format!("universe/{arch}"), &bytes)
 }

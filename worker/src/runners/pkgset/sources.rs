@@ -84,7 +84,8 @@ fn percent_decoded(text: &str) -> Option<String> {
             bytes.push(first);
             continue;
         }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits =
+            std::str::from_utf8(rest.get(..2)?).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         rest = &rest[2..];
     }
@@ -168,7 +169,11 @@ fn sorted(files: Vec<SourceFile>, mut by_arch: BTreeMap<String, Vec<usize>>) -> 
 }
 
 /// Files of a directory, by its repodata if it has one.
-fn directory_files(context: &JobContext, configured: &Path, collector: &mut Collector) -> Result<Vec<usize>, RunnerError> {
+fn directory_files(
+    context: &JobContext,
+    configured: &Path,
+    collector: &mut Collector,
+) -> Result<Vec<usize>, RunnerError> {
     let directory = context.volumes.map_file(configured);
     require_directory(&directory)?;
     if !directory.join("repodata/repomd.xml").exists() {
@@ -176,10 +181,14 @@ fn directory_files(context: &JobContext, configured: &Path, collector: &mut Coll
     }
     let repository = Repository::open_local(&directory)
         .or_fail(FailureClass::Input, || format!("failed to read the repository {}", directory.display()))?;
+    let root = canonical(&directory)?;
     let mut files = Vec::new();
     for package in packages(context, &repository, &directory.display().to_string())? {
+        context.cancel.check()?;
         let href = local_href(&directory, &package)?;
-        files.push(listed_file(configured, &directory, &href, &package, collector)?);
+        let found = listed_file(configured, &directory, &href, &package)?;
+        inside(&root, &found.0.path)?;
+        files.push(collector.add(found.0, found.1)?);
     }
     Ok(files)
 }
@@ -199,7 +208,11 @@ pub(super) fn require_directory(directory: &Path) -> Result<(), RunnerError> {
 }
 
 /// All packages that the metadata lists, once it is known that the metadata is whole.
-pub(super) fn packages(context: &JobContext, repository: &Repository, name: &str) -> Result<Vec<RepoPackage>, RunnerError> {
+pub(super) fn packages(
+    context: &JobContext,
+    repository: &Repository,
+    name: &str,
+) -> Result<Vec<RepoPackage>, RunnerError> {
     let options = ReadOptions { filelists: false, other: false };
     let cause = || format!("failed to read the metadata of {name}");
     let mut found = Vec::new();
@@ -223,12 +236,8 @@ fn local_href(directory: &Path, package: &RepoPackage) -> Result<String, RunnerE
     if Path::new(below) == directory {
         return Ok(package.location_href.clone());
     }
-    Err(RunnerError::input(format!(
-        "{} says that {} lies below {base}",
-        directory.display(),
-        package.location_href
-    ))
-    .with_hint("packages must lie in the directory of their repository: use the other place as repository"))
+    Err(RunnerError::input(format!("{} says that {} lies below {base}", directory.display(), package.location_href))
+        .with_hint("packages must lie in the directory of their repository: use the other place as repository"))
 }
 
 fn listed_file(
@@ -236,8 +245,7 @@ fn listed_file(
     directory: &Path,
     href: &str,
     package: &RepoPackage,
-    collector: &mut Collector,
-) -> Result<usize, RunnerError> {
+) -> Result<(SourceFile, (u64, u64)), RunnerError> {
     let href = href.strip_prefix("./").unwrap_or(href);
     let path = directory.join(href);
     let cause = || format!("failed to look at {}, which {} lists", path.display(), directory.display());
@@ -255,14 +263,13 @@ fn listed_file(
         return Err(RunnerError::input(cause)
             .with_hint("fetch the file again, or make the repository's metadata anew (createrepo_c)"));
     }
-    inside(directory, &path)?;
     let file = SourceFile {
         logical: logical(configured, href)?,
         name: href.rsplit('/').next().unwrap_or(href).to_owned(),
         path,
         expected: Some(package.checksum.clone()),
     };
-    collector.add(file, (metadata.dev(), metadata.ino()))
+    Ok((file, (metadata.dev(), metadata.ino())))
 }
 
 fn logical(configured: &Path, below: &str) -> Result<LogicalPath, RunnerError> {
@@ -271,12 +278,14 @@ fn logical(configured: &Path, below: &str) -> Result<LogicalPath, RunnerError> {
     LogicalPath::new(Root::File, text).or_fail(FailureClass::Input, || format!("path {path:?} cannot be used"))
 }
 
-/// Refuses a file that a symbolic link leads to out of its repository.
-fn inside(directory: &Path, path: &Path) -> Result<(), RunnerError> {
-    let cause = || format!("failed to follow {}", path.display());
-    let real = fs::canonicalize(path).or_fail(FailureClass::Input, cause)?;
-    let root = fs::canonicalize(directory).or_fail(FailureClass::Input, cause)?;
-    if real.starts_with(&root) {
+fn canonical(path: &Path) -> Result<PathBuf, RunnerError> {
+    fs::canonicalize(path).or_fail(FailureClass::Input, || format!("failed to follow {}", path.display()))
+}
+
+/// Refuses a file that a symbolic link leads to out of its repository, whose own path is `root`.
+fn inside(root: &Path, path: &Path) -> Result<(), RunnerError> {
+    let real = canonical(path)?;
+    if real.starts_with(root) {
         return Ok(());
     }
     let cause = format!("{} is a symbolic link out of its repository, to {}", path.display(), real.display());
@@ -290,6 +299,7 @@ fn walk(
     directory: &Path,
     collector: &mut Collector,
 ) -> Result<Vec<usize>, RunnerError> {
+    let root = canonical(directory)?;
     let mut found: Vec<String> = Vec::new();
     let mut pending = vec![(String::new(), 0)];
     while let Some((below, depth)) = pending.pop() {
@@ -315,7 +325,7 @@ fn walk(
                 }
             } else if name.ends_with(".rpm") && !name.starts_with('.') {
                 if kind.is_symlink() {
-                    inside(directory, &item.path())?;
+                    inside(&root, &item.path())?;
                 }
                 found.push(name_below);
             }

@@ -1,0 +1,5 @@
+//! From package files to metadata, runner by runner.
+
+mod chain;
+mod packages;
+mod repositories;
