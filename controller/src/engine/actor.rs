@@ -207,6 +207,9 @@ impl Actor {
                 if !matches!(record.state, JobState::Running | JobState::Verifying) {
                     live.progress.remove(job);
                 }
+                if record.state.is_terminal() {
+                    live.close_span(*job);
+                }
             }
             live.compose.absorb(changes);
         }

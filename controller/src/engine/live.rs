@@ -45,6 +45,10 @@ pub(super) struct Live {
     pub(super) writing_status: bool,
     /// The newest status to write after it, and whether it is the last one.
     pub(super) next_status: Option<(Status, bool)>,
+    /// The compose's span, of which the jobs' are children; closed when the compose is let go.
+    span: tracing::Span,
+    /// Spans of jobs that have been offered and are not over.
+    job_spans: BTreeMap<u32, tracing::Span>,
     watchers: Vec<Watcher>,
 }
 
@@ -57,6 +61,10 @@ pub(super) enum Busy {
 
 impl Live {
     pub(super) fn new(compose: Compose, spec: Arc<ComposeSpec>, meta: Meta) -> Self {
+        let span = tracing::info_span!("compose", compose_id = %spec.identity.compose_id);
+        if let Some(traceparent) = &meta.traceparent {
+            tutti_telemetry::set_parent(&span, traceparent);
+        }
         let remaining = compose.plan.critical_path_remaining();
         Self {
             compose,
@@ -69,6 +77,8 @@ impl Live {
             settled: false,
             writing_status: false,
             next_status: None,
+            span,
+            job_spans: BTreeMap::new(),
             watchers: Vec::new(),
         }
     }
@@ -90,6 +100,22 @@ impl Live {
         let job = self.plan_job(number).ok_or("no such job")?;
         let outputs = |producer: u32, name: &str| self.compose.output(producer, name);
         close(job, &outputs).map_err(|error| super::submission::chain(&error))
+    }
+
+    /// Trace context for an attempt at a job: the job's span begins with its first offer.
+    pub(super) fn traceparent_of(&mut self, number: u32) -> String {
+        let Some(name) = self.plan_job(number).map(|job| job.name.to_string()) else { return String::new() };
+        let (parent, id) = (&self.span, &self.spec.identity.compose_id);
+        let span = self
+            .job_spans
+            .entry(number)
+            .or_insert_with(|| tracing::info_span!(parent: parent, "job", compose_id = %id, job = %name));
+        tutti_telemetry::traceparent_of(span).unwrap_or_default()
+    }
+
+    /// Ends a job's span.
+    pub(super) fn close_span(&mut self, number: u32) {
+        self.job_spans.remove(&number);
     }
 
     /// Log of an attempt, relative to the compose's directory: `logs/ARCH/KIND-VARIANT.ARCH.log`.

@@ -114,6 +114,7 @@ pub(crate) fn prepare(request: SubmitRequest) -> Result<Accepted, SubmitError> {
         }
     }
     write_files(&top, &spec)?;
+    write_comps(&volumes, &spec)?;
     let spec_bytes = serde_json::to_vec(&spec).map_err(SubmitError::Encode)?;
     let plan_bytes = serde_json::to_vec(&plan).map_err(SubmitError::Encode)?;
     let meta = Meta {
@@ -156,6 +157,18 @@ fn make_directory(spec: &mut ComposeSpec, target: &Path) -> Result<PathBuf, Subm
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(SubmitError::Exists(top)),
         Err(error) => Err(volume::at("create compose directory", &top)(error).into()),
     }
+}
+
+/// The filtered comps where Pungi has them, for people and for tools that look there.
+fn write_comps(volumes: &Volumes, spec: &ComposeSpec) -> Result<(), SubmitError> {
+    for variant in &spec.variants {
+        for (arch, details) in &variant.arches {
+            let Some(comps) = &details.comps else { continue };
+            let name = format!("work/{arch}/comps/comps-{}.{arch}.xml", variant.uid);
+            volume::write_atomically(&volumes.top.join(name), &volume::get_blob(volumes, comps)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files of a compose that people and tools look at first.

@@ -53,7 +53,8 @@ impl Actor {
     }
 
     fn send_offer(&mut self, compose_id: &str, fence: Fence) {
-        let Some(live) = self.composes.get(compose_id) else { return };
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        let traceparent = live.traceparent_of(fence.job);
         let spec = match live.close(fence.job) {
             Ok(spec) => spec,
             Err(cause) => {
@@ -85,7 +86,7 @@ impl Actor {
                 idle: Some(seconds(self.timing.idle)),
                 wall: Some(seconds(self.timing.wall)),
             }),
-            traceparent: live.meta.traceparent.clone().unwrap_or_default(),
+            traceparent,
             log: format!("top:{}", live.log_of(fence.job, fence.attempt)),
         };
         let due = now().plus_millis(i64::try_from(self.timing.accept.as_millis()).unwrap_or(i64::MAX));
