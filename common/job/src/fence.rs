@@ -53,7 +53,8 @@ mod tests {
         let fence = Fence { job: 12, attempt: 3, executor: 0xc0ffee };
         assert_eq!(fence.to_string(), "j12-a3-0000000000c0ffee");
         assert_eq!("j12-a3-0000000000c0ffee".parse::<Fence>().unwrap(), fence);
-        for text in ["j12-a3-c0ffee", "j012-a3-0000000000c0ffee", "j12-a3-0000000000C0FFEE", "j1-a1-../../../../../etc"] {
+        for text in ["j12-a3-c0ffee", "j012-a3-0000000000c0ffee", "j12-a3-0000000000C0FFEE", "j1-a1-../../../../../etc"]
+        {
             assert!(text.parse::<Fence>().is_err(), "{text}");
         }
     }

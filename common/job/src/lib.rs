@@ -12,6 +12,7 @@ mod manifest;
 mod name;
 pub mod params;
 mod path;
+mod scan;
 mod spec;
 
 pub use digest::{Digest, DigestError, Hasher};

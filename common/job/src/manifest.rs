@@ -3,7 +3,7 @@
 
 use prost::Message;
 
-use crate::Digest;
+use crate::{Digest, LogicalPath, Root, scan};
 
 /// Kind of one [`Entry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -56,6 +56,11 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
 }
 
+/// Least bytes of a line: a path of one letter and a kind, and of a package: five texts of one letter (a checksum and a
+/// path are longer).
+const SHORTEST_ENTRY: usize = 5;
+const SHORTEST_PACKAGE: usize = 15;
+
 /// A manifest or list that is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -67,6 +72,18 @@ pub enum ManifestError {
         /// Why not.
         #[source]
         source: prost::DecodeError,
+    },
+    /// There are lines too short to be of use: a message of two bytes would take a hundred in memory.
+    #[error("{what} has an entry of {length} bytes at byte {offset}, the shortest has {least}")]
+    Short {
+        /// What was expected.
+        what: &'static str,
+        /// Where in the bytes.
+        offset: usize,
+        /// Length found.
+        length: usize,
+        /// Least length.
+        least: usize,
     },
     /// A path is unsafe.
     #[error(transparent)]
@@ -99,8 +116,9 @@ impl Manifest {
     /// Decodes and checks a manifest that somebody else wrote.
     ///
     /// # Errors
-    /// When it is not a manifest, not canonical, or names an unsafe path.
+    /// When it is not a manifest, not canonical, names an unsafe path, or a path below a link or file of its own.
     pub fn decode_checked(bytes: &[u8]) -> Result<Self, ManifestError> {
+        scan::entries(bytes, "manifest", SHORTEST_ENTRY)?;
         let manifest = Self::decode(bytes).map_err(|source| ManifestError::Decode { what: "manifest", source })?;
         manifest.check()?;
         Ok(manifest)
@@ -114,6 +132,27 @@ impl Manifest {
             }
             previous = Some(&entry.path);
             entry.check()?;
+        }
+        self.check_parents()
+    }
+
+    /// What is written below a link that the same manifest makes would be written where the link leads.
+    fn check_parents(&self) -> Result<(), ManifestError> {
+        // Neighbours share their directory: each is looked up once.
+        let mut seen = "";
+        for entry in &self.entries {
+            let mut path = entry.path.as_str();
+            while let Some((parent, _)) = path.rsplit_once('/') {
+                if parent == seen {
+                    break;
+                }
+                if self.get(parent).is_some_and(|above| above.kind != i32::from(EntryKind::Directory)) {
+                    let reason = "lies below an entry that is no directory";
+                    return Err(ManifestError::Entry { path: entry.path.clone(), reason });
+                }
+                path = parent;
+            }
+            seen = entry.path.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
         Ok(())
     }
@@ -233,12 +272,18 @@ impl PackageList {
         Self { packages }
     }
 
-    /// Decodes a list.
+    /// Decodes and checks a list.
     ///
     /// # Errors
-    /// When the bytes are no such list.
+    /// When the bytes are no such list, a name or version cannot be part of a file name, or a path is unsafe.
     pub fn decode_checked(bytes: &[u8]) -> Result<Self, ManifestError> {
-        Self::decode(bytes).map_err(|source| ManifestError::Decode { what: "package list", source })
+        const WHAT: &str = "package list";
+        scan::entries(bytes, WHAT, SHORTEST_PACKAGE)?;
+        let list = Self::decode(bytes).map_err(|source| ManifestError::Decode { what: WHAT, source })?;
+        for package in &list.packages {
+            package.check()?;
+        }
+        Ok(list)
     }
 
     /// Canonical bytes and their digest.
@@ -250,6 +295,22 @@ impl PackageList {
 }
 
 impl PackageEntry {
+    fn check(&self) -> Result<(), ManifestError> {
+        let bad = |reason| Err(ManifestError::Entry { path: self.path.clone(), reason });
+        for part in [&self.name, &self.version, &self.release, &self.arch] {
+            if part.is_empty() || part.starts_with("..") || part.contains(|c: char| c == '/' || c.is_control()) {
+                return bad("name, version, release or arch cannot be part of a file name");
+            }
+        }
+        if self.source_rpm.contains(|c: char| c == '/' || c.is_control()) {
+            return bad("name of the source package is not a file name");
+        }
+        if self.path.parse::<LogicalPath>()?.root() == Root::Staging {
+            return bad("path lies in a staging directory");
+        }
+        Ok(())
+    }
+
     fn sort_key(&self) -> (&str, u32, &str, &str, &str, &str) {
         (&self.name, self.epoch.unwrap_or(0), &self.version, &self.release, &self.arch, &self.path)
     }

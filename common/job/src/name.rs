@@ -106,11 +106,16 @@ pub struct JobName {
 #[derive(Debug, thiserror::Error)]
 pub enum JobNameError {
     /// The first part is no kind.
-    #[error("{0:?} is not a kind of job (kinds: pkgset solve trim link createrepo createrepo-debug extra-files tree-info repoclosure checksum metadata)")]
+    #[error(
+        "{0:?} is not a kind of job (kinds: pkgset solve trim link createrepo createrepo-debug extra-files tree-info repoclosure checksum metadata)"
+    )]
     Kind(String),
     /// More than three parts.
     #[error("{0:?} is not a job name (KIND[.VARIANT[.ARCH]])")]
     Parts(String),
+    /// Slashes or control characters, which no variant, source or arch has, or too long to be a file name.
+    #[error("{0:?} is not safe as a job name")]
+    Unsafe(String),
 }
 
 impl JobName {
@@ -168,6 +173,9 @@ impl fmt::Display for JobName {
     }
 }
 
+/// Longest job name in bytes: what a file name may have.
+const MAX_NAME: usize = 255;
+
 impl FromStr for JobName {
     type Err = JobNameError;
 
@@ -176,7 +184,10 @@ impl FromStr for JobName {
         let kind = parts.next().unwrap_or_default().parse()?;
         let name = Self::new(kind, parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if parts.next().is_some() {
-            return Err(JobNameError::Parts(text.to_owned()));
+            return Err(JobNameError::Parts(text.chars().take(MAX_NAME).collect()));
+        }
+        if text.len() > MAX_NAME || text.contains(|letter: char| letter == '/' || letter.is_control()) {
+            return Err(JobNameError::Unsafe(text.chars().take(MAX_NAME).collect()));
         }
         Ok(name)
     }

@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn unsafe_paths_are_refused() {
-        for text in ["compose:/etc", "compose:a/../b", "compose:a//b", "compose:./a", "file:etc", "top:a\0b", "other:a", "x"] {
+        for text in
+            ["compose:/etc", "compose:a/../b", "compose:a//b", "compose:./a", "file:etc", "top:a\0b", "other:a", "x"]
+        {
             assert!(text.parse::<LogicalPath>().is_err(), "{text:?}");
         }
         let long = format!("top:{}", "a".repeat(256));

@@ -137,8 +137,8 @@ impl JobSpec {
     ) -> Result<Self, SpecError> {
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
-        let params = serde_json::to_string(params)
-            .map_err(|source| SpecError::Params { kind: kind.to_string(), source })?;
+        let params =
+            serde_json::to_string(params).map_err(|source| SpecError::Params { kind: kind.to_string(), source })?;
         Ok(Self { kind: kind.to_string(), version: kind.version(), params, inputs, outputs })
     }
 
