@@ -10,11 +10,14 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
 /// Bytes of one document; Fedora's comps, the largest known, has 0.4 MB without and 3 MB with translations.
-pub(crate) const MAX_DOCUMENT: usize = 64 << 20;
+pub(crate) const MAX_DOCUMENT: usize = 16 << 20;
+/// Bytes of memory that the tree may take; 3 MB of comps take some 12 MB. An element of four bytes takes fifty times as
+/// much, so that the document's size alone bounds nothing.
+const MAX_MEMORY: usize = 36 << 20;
+/// What the allocator takes beside each piece of text.
+const ALLOCATION: usize = 32;
 /// Nesting; variants.xml needs 9, comps 5.
 const MAX_DEPTH: usize = 32;
-/// Elements of one document.
-const MAX_ELEMENTS: usize = 1_000_000;
 /// Attributes of one element.
 const MAX_ATTRIBUTES: usize = 32;
 /// Bytes of all attributes of one element, and of one element's own text.
@@ -128,7 +131,8 @@ fn unescape(raw: &str, line: u32) -> Result<String, XmlError> {
 struct Builder {
     open: Vec<Element>,
     root: Option<Element>,
-    count: usize,
+    /// Estimate of the tree's size in bytes. Lists grow twofold, so what lies in one counts twice.
+    memory: usize,
 }
 
 impl Builder {
@@ -139,22 +143,28 @@ impl Builder {
         if self.open.len() >= MAX_DEPTH {
             return Err(XmlError::new(line, format_args!("elements nest deeper than {MAX_DEPTH}")));
         }
-        self.count += 1;
-        if self.count > MAX_ELEMENTS {
-            return Err(XmlError::new(line, format_args!("more than {MAX_ELEMENTS} elements")));
-        }
         let name = start.name();
         let name: &str = name.as_ref();
         if name.len() + start.attributes_raw().len() > MAX_TEXT {
             return Err(XmlError::new(line, format_args!("start tag is longer than {} KiB", MAX_TEXT >> 10)));
         }
-        self.open.push(Element {
-            name: name.to_owned(),
-            attributes: attributes(start, line)?,
-            children: Vec::new(),
-            text: String::new(),
-            line,
-        });
+        let attributes = attributes(start, line)?;
+        let texts: usize = attributes.iter().map(|(key, value)| key.len() + value.len() + 2 * ALLOCATION).sum();
+        let lists = 2 * size_of::<Element>() + attributes.len() * size_of::<(String, String)>();
+        self.take(lists + texts + name.len() + ALLOCATION, line)?;
+        self.open.push(Element { name: name.to_owned(), attributes, children: Vec::new(), text: String::new(), line });
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: usize, line: u32) -> Result<(), XmlError> {
+        self.memory += bytes;
+        if self.memory > MAX_MEMORY {
+            let limit = MAX_MEMORY >> 20;
+            return Err(XmlError::new(
+                line,
+                format_args!("elements up to here would take more than {limit} MiB of memory"),
+            ));
+        }
         Ok(())
     }
 
@@ -170,6 +180,7 @@ impl Builder {
     }
 
     fn text(&mut self, text: &str, line: u32) -> Result<(), XmlError> {
+        self.take(text.len(), line)?;
         let Some(element) = self.open.last_mut() else {
             if text.trim().is_empty() {
                 return Ok(());
@@ -212,6 +223,7 @@ fn attributes(start: &BytesStart<'_>, line: u32) -> Result<Vec<(String, String)>
         }
         found.push((key.to_owned(), unescape(&attribute.value, line)?));
     }
+    found.shrink_to_fit();
     Ok(found)
 }
 

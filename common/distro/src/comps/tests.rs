@@ -309,7 +309,7 @@ fn createrepo_c_takes_the_written_form() {
 fn hostile_files_are_refused_fast() {
     let start = Instant::now();
     assert!(failure(&"<group>".repeat(1_000_000)).contains("deeper"));
-    assert!(failure(&"<a/>".repeat(1_000_001)).contains("more than 1000000 elements"));
+    assert!(failure(&"<a/>".repeat(1_000_001)).contains("MiB of memory"));
     assert!(failure(&format!("<group a='{}'/>", "x".repeat(10_000_000))).contains("start tag is longer"));
     assert!(failure(&format!("<group><id>{}</id></group>", "x".repeat(10_000_000))).contains("longer"));
     let bomb = "<!DOCTYPE comps [<!ENTITY a \"aaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]><comps><group><id>&b;</id></group></comps>";
