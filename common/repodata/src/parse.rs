@@ -16,6 +16,9 @@ use crate::xml::{Element, Xml, XmlReader};
 /// Largest text of one package in one file, in bytes: the largest file lists known are some 50 MB.
 const MAX_PACKAGE: u64 = 128 * 1024 * 1024;
 
+/// Most entries of one list of one package: what an RPM header can hold (rpm 4.20 `lib/header.c`, HEADER_ARRAY_MAX).
+const MAX_LIST: usize = 0x000f_ffff;
+
 /// A parser's state for one kind of file.
 pub(crate) trait ListState: Default {
     /// What one `<package>` gives.
@@ -201,7 +204,7 @@ impl ListState for Primary {
             Field::Group => package.group = optional(text),
             Field::BuildHost => package.build_host = optional(text),
             Field::SourceRpm => package.source_rpm = optional(text),
-            Field::File(kind) => push_file(&mut package.files, text, kind),
+            Field::File(kind) => push_file(&mut package.files, text, kind)?,
         }
         Ok(())
     }
@@ -323,6 +326,7 @@ impl Primary {
             Some(List::Enhances) => &mut package.enhances,
             None => return Ok(()),
         };
+        has_room(list)?;
         list.push(dependency);
         Ok(())
     }
@@ -375,7 +379,7 @@ impl ListState for Filelists {
 
     fn end(&mut self, _depth: usize) -> Result<(), String> {
         if let Some(kind) = self.kind.take() {
-            push_file(&mut self.files, std::mem::take(&mut self.text), kind);
+            push_file(&mut self.files, std::mem::take(&mut self.text), kind)?;
         }
         Ok(())
     }
@@ -427,6 +431,7 @@ impl ListState for Other {
     }
 
     fn end(&mut self, _depth: usize) -> Result<(), String> {
+        has_room(&self.changelogs)?;
         self.changelogs.extend(self.entry.take());
         Ok(())
     }
@@ -452,12 +457,18 @@ fn id_and_name(element: &Element<'_>) -> Result<(String, String), String> {
     if id.is_empty() { Err(format!("package {package:?} has no pkgid")) } else { Ok((id, package)) }
 }
 
-fn push_file(files: &mut Vec<FileEntry>, path: String, kind: FileKind) {
+fn has_room<T>(list: &[T]) -> Result<(), String> {
+    if list.len() < MAX_LIST { Ok(()) } else { Err(format!("a list has more than {MAX_LIST} entries")) }
+}
+
+fn push_file(files: &mut Vec<FileEntry>, path: String, kind: FileKind) -> Result<(), String> {
     // createrepo_c writes no file without a name; an empty one says nothing.
     if path.is_empty() {
-        return;
+        return Ok(());
     }
+    has_room(files)?;
     files.push(FileEntry { path, kind });
+    Ok(())
 }
 
 fn file_kind(element: &Element<'_>) -> Result<FileKind, String> {

@@ -251,7 +251,12 @@ fn mismatch(
 
 fn open_below(directory: &Path, href: &str) -> io::Result<Box<dyn Read + Send>> {
     location::check(href).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("the path {error}")))?;
-    Ok(Box::new(File::open(directory.join(href))?))
+    let path = directory.join(href);
+    // Before it is opened: opening a named pipe waits for its other end, and a device has no end.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(Box::new(File::open(path)?))
 }
 
 /// What went through a [`Counted`] reader.
