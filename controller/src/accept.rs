@@ -182,7 +182,8 @@ impl<'a> Accept<'a> {
         let mut warnings = BTreeSet::new();
         for variant in self.variants.all() {
             let mut lookaside = BTreeSet::new();
-            let leans_on = self.settings.lookaside_variants(&variant.uid).into_iter().filter_map(|uid| self.variants.get(uid));
+            let leans_on =
+                self.settings.lookaside_variants(&variant.uid).into_iter().filter_map(|uid| self.variants.get(uid));
             for other in self.variants.parent(variant).into_iter().chain(leans_on) {
                 lookaside.extend(other.groups.iter().map(|group| group.name.clone()));
             }

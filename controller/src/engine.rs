@@ -11,6 +11,8 @@ mod keys;
 mod live;
 mod persist;
 mod submission;
+#[cfg(test)]
+mod tests;
 mod view;
 mod workers;
 

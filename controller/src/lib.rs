@@ -4,14 +4,14 @@
 //! reasons. Everything that touches store, network or disk is a shell around them.
 
 pub mod accept;
+pub mod engine;
 pub mod lifecycle;
 pub mod plan;
 pub mod publish;
 pub mod rpc;
+pub mod run;
 pub mod schedule;
-pub mod spec;
-pub mod volume;
-pub mod engine;
 pub mod server;
 pub mod service;
-pub mod run;
+pub mod spec;
+pub mod volume;

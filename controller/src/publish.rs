@@ -97,7 +97,12 @@ impl PublishError {
 ///
 /// # Errors
 /// [`PublishError`]; nothing of the attempt is visible to others then but, perhaps, unused blobs.
-pub fn verify(volumes: &Volumes, fence: &Fence, spec: &JobSpec, reported: &[ReportedOutput]) -> Result<u64, PublishError> {
+pub fn verify(
+    volumes: &Volumes,
+    fence: &Fence,
+    spec: &JobSpec,
+    reported: &[ReportedOutput],
+) -> Result<u64, PublishError> {
     failpoint!("publish.verify.before");
     let mut names: Vec<_> = reported.iter().map(|output| output.name.clone()).collect();
     names.sort();
@@ -169,7 +174,11 @@ fn verify_entry(volumes: &Volumes, path: &Path, output: &OutputSpec, entry: &Ent
         Ok(EntryKind::Directory) if metadata.is_dir() => Ok(0),
         Ok(EntryKind::Symlink) => {
             let target = fs::read_link(path).map_err(at("read link", path))?;
-            if target.as_os_str() == entry.source.as_str() { Ok(0) } else { Err(mismatch(format!("links to {}", target.display()))) }
+            if target.as_os_str() == entry.source.as_str() {
+                Ok(0)
+            } else {
+                Err(mismatch(format!("links to {}", target.display())))
+            }
         }
         Ok(EntryKind::Package) => {
             check_package(volumes, path, output, entry, &metadata)?;
@@ -190,8 +199,7 @@ fn check_package(
     let mismatch = |reason: String| PublishError::Mismatch { path: path.to_owned(), reason };
     let source: LogicalPath =
         entry.source.parse().map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
-    let source =
-        volumes.resolve(&source).map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
+    let source = volumes.resolve(&source).map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
     if placed.size() != entry.size || placed.mtime() != entry.mtime {
         return Err(mismatch(format!(
             "has size {} and mtime {}, the package set says {} and {}",
@@ -247,7 +255,12 @@ fn count_files(tree: &Path) -> Result<usize, PublishError> {
 ///
 /// # Errors
 /// [`PublishError`]; the move can be tried again.
-pub fn publish(volumes: &Volumes, fence: &Fence, spec: &JobSpec, outputs: &[ReportedOutput]) -> Result<(), PublishError> {
+pub fn publish(
+    volumes: &Volumes,
+    fence: &Fence,
+    spec: &JobSpec,
+    outputs: &[ReportedOutput],
+) -> Result<(), PublishError> {
     failpoint!("publish.publish.before");
     for output in outputs {
         let Ok(declared) = spec.output(&output.name) else { continue };
@@ -392,7 +405,9 @@ mod tests {
     #[test]
     fn what_differs_from_the_report_is_refused() {
         let tampered: [fn(&Case); 3] = [
-            |case| fs::write(case.volumes.staging_of(&case.fence).join("trees/repodata/repomd.xml"), b"<evilmd/>").unwrap(),
+            |case| {
+                fs::write(case.volumes.staging_of(&case.fence).join("trees/repodata/repomd.xml"), b"<evilmd/>").unwrap()
+            },
             |case| fs::write(case.volumes.staging_of(&case.fence).join("trees/repodata/extra"), b"x").unwrap(),
             |case| fs::remove_file(case.volumes.staging_of(&case.fence).join("trees/repodata/repomd.xml")).unwrap(),
         ];

@@ -3,9 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tutti_store::{
-    Campaign, Clock, Leadership, Operation, RedbStore, StateStore, SystemClock, Txn, campaign,
-};
+use tutti_store::{Campaign, Clock, Leadership, Operation, RedbStore, StateStore, SystemClock, Txn, campaign};
 
 use crate::{
     engine::{self, EngineError, Handle, LEADER_KEY, Timing},
@@ -65,8 +63,7 @@ impl Controller {
         let contest = Campaign { key: LEADER_KEY.to_vec(), identity, ttl: LEADER_TTL };
         let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
         let leadership = Arc::new(leadership);
-        let config =
-            engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
+        let config = engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
         let engine = engine::start(config).await?;
         let keeper = Arc::clone(&leadership);
         engine.handle.tasks().spawn("leader lease", async move { keeper.keep().await });

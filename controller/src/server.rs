@@ -39,10 +39,14 @@ pub enum ServerError {
     #[error("{0:?} is not an address to listen on: write unix:/path/to/socket or 127.0.0.1:PORT")]
     Address(String),
     /// TCP needs certificates, which this version does not have, or loopback and consent.
-    #[error("refusing to listen on {0} without certificates: use unix:/path, or a loopback address with --insecure-loopback")]
+    #[error(
+        "refusing to listen on {0} without certificates: use unix:/path, or a loopback address with --insecure-loopback"
+    )]
     Insecure(SocketAddr),
     /// The socket's directory lets others in.
-    #[error("directory {path} of the socket is not private (mode {mode:o}, owner {owner}): it must be ours with mode 0700")]
+    #[error(
+        "directory {path} of the socket is not private (mode {mode:o}, owner {owner}): it must be ours with mode 0700"
+    )]
     Directory {
         /// Directory.
         path: PathBuf,

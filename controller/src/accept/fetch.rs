@@ -103,10 +103,8 @@ fn read(path: &Path, name: &str) -> Result<Text, FetchError> {
         return Err(FetchError::TooLarge { path: path.to_owned(), size });
     }
     let bytes = fs::read(path).map_err(failed)?;
-    let text = String::from_utf8(bytes).map_err(|error| FetchError::NotText {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| FetchError::NotText { path: path.to_owned(), offset: error.utf8_error().valid_up_to() })?;
     Ok(Text { name: name.to_owned(), text })
 }
 
@@ -118,7 +116,8 @@ fn from_git(scm: &Scm) -> Result<Text, FetchError> {
         return Err(FetchError::Outside(file));
     }
     let commit = resolve_commit(&repo, scm.branch.as_deref())?;
-    let dir = std::env::temp_dir().join(format!("tutti-scm-{}-{}", std::process::id(), &commit[..commit.len().min(12)]));
+    let dir =
+        std::env::temp_dir().join(format!("tutti-scm-{}-{}", std::process::id(), &commit[..commit.len().min(12)]));
     let result = checkout(&repo, &commit, &dir).and_then(|()| {
         if let Some(command) = &scm.command {
             run(Command::new("sh").arg("-c").arg(command).current_dir(&dir), command)?;

@@ -65,7 +65,11 @@ pub(super) fn resolve(settings: &Settings, options: &IdentityOptions) -> Result<
     }
     for status in &options.latest.statuses {
         if !STATUSES.contains(&status.as_str()) {
-            return Err(refused("latest-link status", status, "use FINISHED, FINISHED_INCOMPLETE, DOOMED or TERMINATED"));
+            return Err(refused(
+                "latest-link status",
+                status,
+                "use FINISHED, FINISHED_INCOMPLETE, DOOMED or TERMINATED",
+            ));
         }
     }
     let date = match (&options.date, options.source_date_epoch) {
@@ -79,11 +83,8 @@ pub(super) fn resolve(settings: &Settings, options: &IdentityOptions) -> Result<
         Some(text) => ComposeId::new(text.clone())?.to_string(),
         None => String::new(),
     };
-    let latest = if options.latest.off {
-        None
-    } else {
-        Some(compose_id::latest_link(&release, options.latest.components)?)
-    };
+    let latest =
+        if options.latest.off { None } else { Some(compose_id::latest_link(&release, options.latest.components)?) };
     let statuses = if options.latest.statuses.is_empty() {
         STATUSES[..2].iter().map(|status| (*status).to_owned()).collect()
     } else {

@@ -125,12 +125,7 @@ fn input(name: &str, method: GatherMethod) -> InputPackage {
     }
 }
 
-fn add_groups(
-    accept: &Accept<'_>,
-    variant: &Variant,
-    arch: &str,
-    groups: &mut Vec<Group>,
-) -> Result<(), AcceptError> {
+fn add_groups(accept: &Accept<'_>, variant: &Variant, arch: &str, groups: &mut Vec<Group>) -> Result<(), AcceptError> {
     let key = |variant: &Variant| (variant.uid.to_string(), arch.to_owned());
     // An addon's parent may lack this arch's comps only if it lacks the arch, and then it gives nothing.
     let Some(own) = accept.comps.get(&key(variant)) else { return Ok(()) };

@@ -282,11 +282,8 @@ impl Actor {
             if let Some(note) = &assignment.note {
                 tracing::warn!(compose_id = %assignment.compose, worker_id = %assignment.worker_id, note, "job is larger than its worker");
             }
-            let event = Event::Offered {
-                job: assignment.job,
-                executor: assignment.executor,
-                worker_id: assignment.worker_id,
-            };
+            let event =
+                Event::Offered { job: assignment.job, executor: assignment.executor, worker_id: assignment.worker_id };
             self.apply_late(&assignment.compose, event);
         }
         // What was placed changed the state, which asks for another round only when something else does.

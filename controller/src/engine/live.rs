@@ -175,9 +175,7 @@ impl Watcher {
     }
 }
 
-
 /// Fences named in messages must belong to jobs of the plan.
 pub(super) fn known(live: &Live, fence: &Fence) -> bool {
     live.plan_job(fence.job).is_some()
 }
-

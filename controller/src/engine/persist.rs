@@ -115,7 +115,9 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
                 composes.insert(id, live);
             }
             // One compose whose directory was removed must not keep the others from running.
-            Err(error) => tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "cannot load compose"),
+            Err(error) => {
+                tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "cannot load compose")
+            }
         }
     }
     Ok(composes)
@@ -125,9 +127,7 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
 pub(super) async fn load_submissions(store: &dyn StateStore) -> Result<BTreeMap<String, String>, EngineError> {
     let page = store.list(keys::SUBMISSIONS.as_bytes()).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let entry = |kv: &tutti_store::KeyValue| {
-        Some((text(kv.key.get(keys::SUBMISSIONS.len()..)?), text(&kv.value)))
-    };
+    let entry = |kv: &tutti_store::KeyValue| Some((text(kv.key.get(keys::SUBMISSIONS.len()..)?), text(&kv.value)));
     Ok(page.kvs.iter().filter_map(entry).collect())
 }
 

@@ -137,9 +137,7 @@ fn planned(spec: &ComposeSpec) -> Result<Plan, SubmitError> {
 
 /// Counts the respin, or takes the exact id that was asked for.
 fn make_directory(spec: &mut ComposeSpec, target: &Path) -> Result<PathBuf, SubmitError> {
-    let id = |id: &str| {
-        ComposeId::new(id).map(|_| ()).map_err(|source| SubmitError::Id { id: id.to_owned(), source })
-    };
+    let id = |id: &str| ComposeId::new(id).map(|_| ()).map_err(|source| SubmitError::Id { id: id.to_owned(), source });
     if spec.identity.compose_id.is_empty() {
         id(&format!("{}0", spec.identity.id_prefix))?;
         let (respin, top) = volume::reserve(target, &spec.identity.id_prefix, spec.identity.respin)?;

@@ -134,7 +134,8 @@ pub(super) fn show(live: &Live) -> api::ShowResponse {
 fn critical_path(live: &Live) -> Vec<String> {
     let ended = |number: u32| live.compose.job(number).and_then(|record: &JobRecord| record.ended_at);
     let mut path = Vec::new();
-    let mut next = (0..live.compose.jobs.len() as u32).filter(|number| ended(*number).is_some()).max_by_key(|n| ended(*n));
+    let mut next =
+        (0..live.compose.jobs.len() as u32).filter(|number| ended(*number).is_some()).max_by_key(|n| ended(*n));
     while let Some(number) = next {
         let Some(plan) = live.plan_job(number) else { break };
         path.push(plan.name.to_string());

@@ -162,8 +162,7 @@ impl Workers {
         let older = |executor: u64, worker: &Worker| {
             executor != incarnation && worker.id == worker_id && worker.session.is_none()
         };
-        let found: Vec<_> =
-            self.by_executor.iter().filter(|(e, worker)| older(**e, worker)).map(|(e, _)| *e).collect();
+        let found: Vec<_> = self.by_executor.iter().filter(|(e, worker)| older(**e, worker)).map(|(e, _)| *e).collect();
         for executor in &found {
             self.by_executor.remove(executor);
         }

@@ -90,7 +90,8 @@ where
         Box::pin(async move {
             let answer = tokio::time::timeout(deadline, ready.call(request)).await;
             drop(permit);
-            answer.unwrap_or_else(|_| Ok(Status::deadline_exceeded(format!("no answer within {deadline:?}")).into_http()))
+            answer
+                .unwrap_or_else(|_| Ok(Status::deadline_exceeded(format!("no answer within {deadline:?}")).into_http()))
         })
     }
 }
@@ -140,7 +141,11 @@ mod tests {
         }
     }
 
-    fn call(path: &str, layer: &GuardLayer, prepare: impl FnOnce(&mut http::Request<()>)) -> Result<Option<Duration>, Status> {
+    fn call(
+        path: &str,
+        layer: &GuardLayer,
+        prepare: impl FnOnce(&mut http::Request<()>),
+    ) -> Result<Option<Duration>, Status> {
         let mut request = http::Request::builder().uri(path).body(()).unwrap();
         prepare(&mut request);
         layer.layer(()).admit(&request)

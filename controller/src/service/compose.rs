@@ -90,10 +90,7 @@ impl ComposeService for ComposeApi {
         Ok(Response::new(WhyResponse { reasons }))
     }
 
-    async fn list_workers(
-        &self,
-        _: Request<ListWorkersRequest>,
-    ) -> Result<Response<ListWorkersResponse>, Status> {
+    async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersResponse>, Status> {
         Ok(Response::new(ListWorkersResponse { workers: self.handle.workers().await? }))
     }
 

@@ -22,8 +22,5 @@ pub(crate) fn fence_from(fence: Option<worker::Fence>) -> Option<(String, Fence)
 
 /// Milliseconds since 1970 as a wire timestamp.
 pub(crate) fn timestamp(millis: i64) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: millis.div_euclid(1000),
-        nanos: (millis.rem_euclid(1000) * 1_000_000) as i32,
-    }
+    prost_types::Timestamp { seconds: millis.div_euclid(1000), nanos: (millis.rem_euclid(1000) * 1_000_000) as i32 }
 }

@@ -41,10 +41,8 @@ impl Actor {
             self.put(keys::submission(&accepted.key), id.clone().into_bytes());
             self.submissions.insert(accepted.key, id.clone());
         }
-        let answer = api::SubmitResponse {
-            compose_id: id.clone(),
-            compose_dir: accepted.meta.top.display().to_string(),
-        };
+        let answer =
+            api::SubmitResponse { compose_id: id.clone(), compose_dir: accepted.meta.top.display().to_string() };
         let live = Live::new(compose, Arc::new(accepted.spec), accepted.meta);
         self.composes.insert(id.clone(), live);
         if let Err(error) = self.apply(&id, Event::Started) {
@@ -55,10 +53,7 @@ impl Actor {
 
     pub(super) fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {
         let live = self.composes.get(self.submissions.get(key)?)?;
-        Some(api::SubmitResponse {
-            compose_id: live.id().to_owned(),
-            compose_dir: live.meta.top.display().to_string(),
-        })
+        Some(api::SubmitResponse { compose_id: live.id().to_owned(), compose_dir: live.meta.top.display().to_string() })
     }
 
     pub(super) fn live(&self, compose_id: &str) -> Result<&Live, Status> {
@@ -67,9 +62,9 @@ impl Actor {
 
     fn job_number(live: &Live, name: &str) -> Result<u32, Status> {
         let found = live.compose.plan.jobs.iter().find(|job| job.name.to_string() == name);
-        found.map(|job| job.number).ok_or_else(|| {
-            Status::not_found(format!("{} has no job {name:?}; `tutti show` lists them", live.id()))
-        })
+        found
+            .map(|job| job.number)
+            .ok_or_else(|| Status::not_found(format!("{} has no job {name:?}; `tutti show` lists them", live.id())))
     }
 
     pub(super) fn watch(

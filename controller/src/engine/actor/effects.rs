@@ -22,11 +22,8 @@ fn seconds(time: Duration) -> prost_types::Duration {
 }
 
 fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
-    let report = |output: &Output| ReportedOutput {
-        name: output.name.clone(),
-        digest: output.digest,
-        size: output.size,
-    };
+    let report =
+        |output: &Output| ReportedOutput { name: output.name.clone(), digest: output.digest, size: output.size };
     outputs.iter().map(report).collect()
 }
 

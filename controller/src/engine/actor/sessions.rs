@@ -164,7 +164,9 @@ impl Actor {
                     }
                     actor.failed(id, fence, class, clip(&failure.cause, 2000), clip(&failure.hint, 2000), usage);
                 }
-                None => actor.failed(id, fence, FailureClass::Tool, "outcome without a result".into(), String::new(), usage),
+                None => {
+                    actor.failed(id, fence, FailureClass::Tool, "outcome without a result".into(), String::new(), usage)
+                }
             }
         });
     }

@@ -101,7 +101,9 @@ fn subjects(compose: &Compose, event: &Event) -> Vec<u32> {
             let held = compose.jobs.iter().filter_map(JobRecord::current).filter(|fence| fence.executor == *executor);
             held.map(|fence| fence.job).collect()
         }
-        Event::Started | Event::Loaded | Event::Cancel | Event::Retry { .. } => (0..compose.jobs.len() as u32).collect(),
+        Event::Started | Event::Loaded | Event::Cancel | Event::Retry { .. } => {
+            (0..compose.jobs.len() as u32).collect()
+        }
     }
 }
 

@@ -1,0 +1,137 @@
+//! The engine with the memory store and workers that do as they are told: whole composes without runners.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Does, Rig, Worker};
+use tutti_proto::compose as api;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compose_from_submission_to_the_latest_link() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let top = rig.target().join(&id);
+    assert_eq!(rig::status(&top), "STARTED");
+    let mut events = rig.handle().watch(id.clone()).await.unwrap();
+    let worker = Worker::connect(&rig, "w1", 1, Does::Everything).await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    assert!(show.jobs.iter().all(|job| job.state == i32::from(api::JobState::Published)));
+    assert!(!show.critical_path.is_empty());
+    assert_eq!(rig::status(&top), "FINISHED");
+    assert_eq!(std::fs::read_link(rig.target().join("latest-T-1")).unwrap().to_str(), Some(id.as_str()));
+    assert_eq!(worker.started().len(), show.jobs.len());
+    // The watcher saw every job end, and the end itself last.
+    let mut published = std::collections::BTreeSet::new();
+    let mut last_active = true;
+    while let Ok(Some(Ok(event))) = tokio::time::timeout(Duration::from_secs(10), events.recv()).await {
+        match event.event {
+            Some(api::watch_response::Event::Job(job)) if job.state == i32::from(api::JobState::Published) => {
+                published.insert(job.name);
+            }
+            Some(api::watch_response::Event::Compose(summary)) => {
+                last_active = summary.active;
+                if !last_active {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(!last_active);
+    assert_eq!(published.len(), show.jobs.len());
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_controller_goes_on_and_repeats_nothing() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let worker = Worker::connect(&rig, "w1", 1, Does::Only("pkgset")).await;
+    rig.until(&id, |show| rig::state(show, "pkgset.repos") == api::JobState::Published).await;
+    let before = worker.started();
+    let rig = rig.restart().await;
+    let worker = Worker::connect(&rig, "w1", 2, Does::Everything).await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    let again = worker.started();
+    assert!(before.iter().any(|name| name == "pkgset.repos") && !again.iter().any(|name| name == "pkgset.repos"));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_workers_job_goes_to_another_and_its_late_outcome_is_refused() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let silent = Worker::connect(&rig, "silent", 1, Does::AcceptOnly).await;
+    silent.until_started("pkgset.repos").await;
+    silent.vanish();
+    let other = Worker::connect(&rig, "other", 2, Does::Everything).await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    assert!(other.started().iter().any(|name| name == "pkgset.repos"));
+    let back = Worker::connect(&rig, "silent", 1, Does::AcceptOnly).await;
+    assert!(back.report_again(&silent, "pkgset.repos").await, "a late outcome must be refused");
+    let pkgset = show.jobs.iter().find(|job| job.name == "pkgset.repos").unwrap();
+    assert_eq!(pkgset.attempts.len(), 2);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let failing = Worker::connect(&rig, "w1", 1, Does::AllBut("createrepo.V.x86_64")).await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Doomed);
+    assert_eq!(rig::status(&rig.target().join(&id)), "DOOMED");
+    assert_eq!(rig::state(&show, "createrepo.V.x86_64"), api::JobState::Failed);
+    assert_eq!(rig::state(&show, "metadata"), api::JobState::Skipped);
+    assert_eq!(rig::state(&show, "createrepo.V.src"), api::JobState::Published);
+    let first = failing.started();
+    failing.obey(Does::Everything);
+    let names = rig.handle().retry(id.clone(), Vec::new()).await.unwrap();
+    assert!(names.iter().any(|name| name == "createrepo.V.x86_64"));
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    let second = failing.started()[first.len()..].to_vec();
+    let repeated: Vec<_> = second.iter().filter(|name| first.contains(name)).collect();
+    assert_eq!(repeated, ["createrepo.V.x86_64"]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampered_outputs_are_not_committed() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let _worker = Worker::connect(&rig, "w1", 1, Does::Tamper("pkgset.repos")).await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Doomed);
+    assert_eq!(rig::state(&show, "pkgset.repos"), api::JobState::Failed);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposed_controller_writes_nothing_more() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    rig.depose().await;
+    let before = rig.stored().await;
+    let refused = rig.handle().cancel(id).await;
+    assert!(refused.is_err());
+    assert_eq!(rig.stored().await, before);
+    rig.has_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_submission_twice_is_one_compose() {
+    let rig = Rig::start().await;
+    let first = rig.submit_with_key("key-1").await;
+    let second = rig.submit_with_key("key-1").await;
+    assert_eq!(first, second);
+    let rig = rig.restart().await;
+    assert_eq!(rig.submit_with_key("key-1").await, first);
+    assert_ne!(rig.submit_with_key("key-2").await, first);
+    rig.stop().await;
+}
