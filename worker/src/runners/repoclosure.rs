@@ -47,8 +47,11 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     Ok(vec![context.write_file("report", report.as_bytes())?])
 }
 
-/// Packages of the own universes by source, name, EVR and arch.
-struct Index<'a>(HashMap<(u32, &'a str, &'a str), Vec<(Evr, PackageRef)>>);
+/// Number of a source, name and arch of a package.
+type Key<'a> = (u32, &'a str, &'a str);
+
+/// Packages of the own universes.
+struct Index<'a>(HashMap<Key<'a>, Vec<(Evr, PackageRef)>>);
 
 impl<'a> Index<'a> {
     fn new(numbers: &[Option<u32>], universes: &'a [Universe]) -> Self {

@@ -20,6 +20,9 @@ use super::{
 };
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
+/// Unresolved requirements that are explained: each takes a look at the whole result.
+const MAX_CHAINS: usize = 100;
+
 /// One universe with what it is.
 struct Loaded {
     number: u32,
@@ -169,14 +172,14 @@ impl Solve<'_> {
         system_release(providers, &self.params.variant)
     }
 
-    /// For each unresolved requirement, the chain that brought its package.
+    /// For the first unresolved requirements, the chains that brought their packages.
     fn chains(&self, found: &GatherResult) -> Vec<((String, String), String)> {
         let chain = |one: &gather::Unresolved| {
             let steps = why::why(found, one.package, self.sources);
             let text = steps.iter().map(link).collect::<Vec<_>>().join(", ");
             ((one.nevra.clone(), one.requirement.clone()), text)
         };
-        found.unresolved.iter().map(chain).collect()
+        found.unresolved.iter().take(MAX_CHAINS).map(chain).collect()
     }
 
     fn check(&self, result: &SolveResult, chains: &BTreeMap<(String, String), String>) -> Result<(), RunnerError> {

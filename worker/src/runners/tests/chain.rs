@@ -291,7 +291,7 @@ fn a_small_compose_is_what_other_tools_accept() {
     let Some(shared) = shared() else { return };
     let directory = tempfile::tempdir().unwrap();
     let repository = repository(directory.path(), &shared);
-    let chain = Chain::new(&[repository.clone()]);
+    let chain = Chain::new(std::slice::from_ref(&repository));
     assert!(chain.pkgset.counters["rpm_files"] > 30, "{:?}", chain.pkgset.counters);
     assert_eq!(chain.pkgset.counters["rpm_read_bytes"], chain.pkgset.counters["rpm_hash_bytes"]);
 
