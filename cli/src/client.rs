@@ -10,7 +10,9 @@ use tutti_proto::compose::{
 };
 
 use crate::{
-    args::{ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, WatchArgs, WhyArgs},
+    args::{
+        ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, WatchArgs, WhyArgs,
+    },
     compose,
     connect::connect,
     embedded::{self, Embedded},
@@ -109,8 +111,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
     let mut place = Place::open(&args.place, &args.compose_id, false).await?;
-    let request =
-        LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow: args.follow };
+    let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow: args.follow };
     let result = print_log(&mut place.client, request).await;
     place.close().await?;
     result.map(|()| 0)

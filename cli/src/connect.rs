@@ -53,7 +53,9 @@ pub(crate) async fn connect(address: &Address) -> Result<ComposeServiceClient<Ch
 async fn channel(address: &Address) -> Result<Channel> {
     let wait = Duration::from_secs(10);
     Ok(match address {
-        Address::Http(uri) => Endpoint::from_shared(uri.clone())?.connect_timeout(wait).tcp_nodelay(true).connect().await?,
+        Address::Http(uri) => {
+            Endpoint::from_shared(uri.clone())?.connect_timeout(wait).tcp_nodelay(true).connect().await?
+        }
         Address::Unix(path) => {
             let path = path.clone();
             let connector = tower::service_fn(move |_: tonic::transport::Uri| {

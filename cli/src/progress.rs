@@ -83,6 +83,9 @@ pub(crate) fn millis(time: &Option<prost_types::Timestamp>) -> Option<i64> {
 }
 
 /// Seconds between two wire timestamps, not below zero.
-pub(crate) fn seconds_between(from: &Option<prost_types::Timestamp>, to: &Option<prost_types::Timestamp>) -> Option<f64> {
+pub(crate) fn seconds_between(
+    from: &Option<prost_types::Timestamp>,
+    to: &Option<prost_types::Timestamp>,
+) -> Option<f64> {
     Some(((millis(to)? - millis(from)?).max(0)) as f64 / 1000.0)
 }

@@ -20,13 +20,22 @@ struct Row {
 /// Renders the summary: jobs by kind with run and wait time apart, the critical path, and what went wrong.
 pub(crate) fn render(show: &ShowResponse) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{:<18} {:>5} {:>5} {:>9} {:>9} {:>9} {:>8}", "kind", "jobs", "done", "run s", "cpu s", "wait s", "peak MB");
+    let _ = writeln!(
+        out,
+        "{:<18} {:>5} {:>5} {:>9} {:>9} {:>9} {:>8}",
+        "kind", "jobs", "done", "run s", "cpu s", "wait s", "peak MB"
+    );
     let mut total = Row::default();
     for (kind, row) in by_kind(&show.jobs) {
         let _ = writeln!(
             out,
             "{kind:<18} {:>5} {:>5} {:>9.2} {:>9.2} {:>9.2} {:>8.0}",
-            row.jobs, row.published, row.run, row.cpu, row.wait, row.memory as f64 / 1e6
+            row.jobs,
+            row.published,
+            row.run,
+            row.cpu,
+            row.wait,
+            row.memory as f64 / 1e6
         );
         total.jobs += row.jobs;
         total.published += row.published;
@@ -41,7 +50,13 @@ pub(crate) fn render(show: &ShowResponse) -> String {
     let _ = writeln!(
         out,
         "{:<18} {:>5} {:>5} {:>9.2} {:>9.2} {:>9.2} {:>8.0}",
-        "all", total.jobs, total.published, total.run, total.cpu, total.wait, total.memory as f64 / 1e6
+        "all",
+        total.jobs,
+        total.published,
+        total.run,
+        total.cpu,
+        total.wait,
+        total.memory as f64 / 1e6
     );
     counters(&mut out, &total.counters);
     critical_path(&mut out, show);

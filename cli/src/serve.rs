@@ -20,8 +20,7 @@ use crate::{
 
 /// Runs a controller until SIGTERM or SIGINT.
 pub(crate) async fn controller(args: ControllerArgs) -> Result<u8> {
-    std::fs::create_dir_all(&args.state_dir)
-        .with_context(|| format!("cannot create {}", args.state_dir.display()))?;
+    std::fs::create_dir_all(&args.state_dir).with_context(|| format!("cannot create {}", args.state_dir.display()))?;
     let state_dir = std::path::absolute(&args.state_dir)?;
     let listen: Vec<Listen> = if args.listen.is_empty() {
         vec![Listen::Unix(state_dir.join("run/controller"))]

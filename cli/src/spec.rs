@@ -21,7 +21,8 @@ pub(crate) fn prepare(args: &SpecArgs) -> Result<Prepared> {
         skip_phases: args.skip_phase.clone(),
         fail_fast: args.fail_fast,
     };
-    let config = args.config.as_deref().context("--config FILE is needed; `tutti compose --help` says what else there is")?;
+    let config =
+        args.config.as_deref().context("--config FILE is needed; `tutti compose --help` says what else there is")?;
     let prepared = accept::load(config, &options)?;
     for warning in &prepared.warnings {
         eprintln!("warning: {warning}");
@@ -38,7 +39,9 @@ pub(crate) fn definitions(set: &[String]) -> Result<Vec<(String, String)>> {
 fn identity(args: &SpecArgs) -> Result<IdentityOptions> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let source_date_epoch = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds"))?),
+        Ok(text) => {
+            Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text:?} is not a number of seconds"))?)
+        }
         Err(_) => None,
     };
     Ok(IdentityOptions {

@@ -219,10 +219,10 @@ impl Handle {
     /// Accepts a compose; answers when it is stored.
     pub async fn submit(&self, request: api::SubmitRequest) -> Result<api::SubmitResponse, Status> {
         let key = request.idempotency_key.clone();
-        if !key.is_empty() {
-            if let Some(found) = self.ask(|reply| Command::FindSubmission { key, reply }).await? {
-                return Ok(found);
-            }
+        if !key.is_empty()
+            && let Some(found) = self.ask(|reply| Command::FindSubmission { key, reply }).await?
+        {
+            return Ok(found);
         }
         let prepared = tokio::task::spawn_blocking(move || submission::prepare(request));
         let accepted = prepared.await.map_err(|error| Status::internal(error.to_string()))??;
@@ -278,7 +278,7 @@ impl Handle {
         self.ask(|reply| Command::Connect { hello, sender, reply }).await
     }
 
-    pub(crate) async fn from_worker(&self, session: SessionId, message: wire::SessionRequest) -> bool {
+    pub(crate) async fn worker_says(&self, session: SessionId, message: wire::SessionRequest) -> bool {
         self.tell(Command::FromWorker { session, message }).await
     }
 

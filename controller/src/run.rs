@@ -88,10 +88,10 @@ impl Controller {
         };
         self.stop.cancel();
         self.handle.tasks().finish().await;
-        if self.leadership.is_valid() {
-            if let Err(error) = self.leadership.resign().await {
-                tracing::warn!(%error, "cannot give the leadership back; it ends with its lease");
-            }
+        if self.leadership.is_valid()
+            && let Err(error) = self.leadership.resign().await
+        {
+            tracing::warn!(%error, "cannot give the leadership back; it ends with its lease");
         }
         self.store.close().await;
         result

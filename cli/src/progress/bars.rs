@@ -80,10 +80,11 @@ impl Reporter for Bars {
                 bar.finish_and_clear();
             }
             let bad = job.state != i32::from(JobState::Published);
-            if bad && (news || job.state == i32::from(JobState::Failed)) {
-                if let Some(line) = job_line(job) {
-                    self.all.println(line)?;
-                }
+            if bad
+                && (news || job.state == i32::from(JobState::Failed))
+                && let Some(line) = job_line(job)
+            {
+                self.all.println(line)?;
             }
             for warning in &job.warnings {
                 self.all.println(format!("warning: {}: {warning}", job.name))?;

@@ -102,7 +102,9 @@ fn with_event(event: &str, mut object: Value) -> Value {
 
 impl Reporter for Json {
     fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
-        line(&json!({"event": "started", "version": STREAM_VERSION, "compose_id": compose_id, "compose_dir": compose_dir}))
+        line(
+            &json!({"event": "started", "version": STREAM_VERSION, "compose_id": compose_id, "compose_dir": compose_dir}),
+        )
     }
 
     fn compose(&mut self, summary: &ComposeSummary) -> Result<()> {

@@ -44,7 +44,9 @@ pub(crate) fn job_line(job: &Job) -> Option<String> {
         }
         JobState::Skipped | JobState::Cancelled => format!("{} {name}: {}", state_word(job.state), job.reason),
         JobState::Running => format!("running {name}"),
-        JobState::Unspecified | JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Committed => return None,
+        JobState::Unspecified | JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Committed => {
+            return None;
+        }
     };
     Some(line)
 }

@@ -182,7 +182,7 @@ impl Actor {
             }
             Command::Drain { worker_id, draining, reply } => drop(reply.send(self.drain(&worker_id, draining))),
             Command::Connect { hello, sender, reply } => self.connect(hello, sender, reply),
-            Command::FromWorker { session, message } => self.from_worker(session, message),
+            Command::FromWorker { session, message } => self.worker_says(session, message),
             Command::Disconnected { session } => {
                 self.workers.disconnect(session);
                 self.reschedule = true;

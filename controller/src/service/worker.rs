@@ -54,7 +54,7 @@ impl WorkerService for WorkerApi {
         self.handle.tasks().spawn("worker session", async move {
             // Ends when the stream does, when the worker is silent, or when the engine dropped the session.
             while let Ok(Ok(Some(message))) = tokio::time::timeout(SILENCE, stream.message()).await {
-                if !handle.from_worker(session, message).await {
+                if !handle.worker_says(session, message).await {
                     break;
                 }
             }

@@ -41,7 +41,10 @@ fn compare(fresh: &Path, generated: &Path) -> Result<()> {
         if entry.path().extension().is_some_and(|extension| extension == "rs") {
             let committed = generated.join(entry.file_name());
             if fs::read(entry.path())? != fs::read(&committed).unwrap_or_default() {
-                bail!("{} is not what the .proto files say: run cargo run -p tutti-proto-generator", committed.display());
+                bail!(
+                    "{} is not what the .proto files say: run cargo run -p tutti-proto-generator",
+                    committed.display()
+                );
             }
         }
     }

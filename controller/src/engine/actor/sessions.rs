@@ -31,7 +31,7 @@ impl Actor {
         drop(reply.send(result));
     }
 
-    pub(super) fn from_worker(&mut self, session: SessionId, request: wire::SessionRequest) {
+    pub(super) fn worker_says(&mut self, session: SessionId, request: wire::SessionRequest) {
         let Some(executor) = self.workers.executor_of(session) else { return };
         self.workers.seen(executor, now());
         match request.message {

@@ -237,7 +237,7 @@ impl Worker {
 }
 
 async fn tell(handle: &Handle, session: SessionId, message: session_request::Message) {
-    handle.from_worker(session, wire::SessionRequest { sequence: 0, message: Some(message) }).await;
+    handle.worker_says(session, wire::SessionRequest { sequence: 0, message: Some(message) }).await;
 }
 
 async fn serve(
