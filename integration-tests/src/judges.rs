@@ -54,10 +54,8 @@ pub fn repodata(compose: &Compose) -> BTreeMap<String, BTreeSet<String>> {
         assert_eq!(strings(&one["warnings"]), Vec::<&str>::new(), "{repository}");
         assert_eq!(strings(&one["problems"]), Vec::<&str>::new(), "{repository}");
         let packages = one["packages"].as_array().into_iter().flatten();
-        found.insert(
-            repository.clone(),
-            packages.map(|package| crate::stream::text(package, "nevra").to_owned()).collect(),
-        );
+        found
+            .insert(repository.clone(), packages.map(|package| nevra(crate::stream::text(package, "nevra"))).collect());
     }
     found
 }
@@ -130,7 +128,7 @@ impl<'a> Dnf<'a> {
     pub fn query(&self) -> BTreeSet<String> {
         let format = "%{name}-%{epoch}:%{version}-%{release}.%{arch}";
         let ended = self.run(&["repoquery", "--queryformat", format]).expect(0);
-        ended.stdout.lines().map(|line| line.replace("-0:", "-")).filter(|line| !line.is_empty()).collect()
+        ended.stdout.lines().map(|line| nevra(line)).filter(|line| !line.is_empty()).collect()
     }
 
     /// What `dnf repoclosure` says of the first repository, with the others to help it.
@@ -159,6 +157,11 @@ impl<'a> Dnf<'a> {
     }
 }
 
+/// A NEVRA without an epoch of 0.
+fn nevra(text: &str) -> String {
+    text.replace("-0:", "-")
+}
+
 /// Reads the report of `dnf repoclosure`, or Tutti's in the same form.
 #[must_use]
 pub fn parse_verdict(text: &str) -> Verdict {
@@ -167,7 +170,7 @@ pub fn parse_verdict(text: &str) -> Verdict {
     for line in text.lines() {
         // A job's log may begin its lines with a time.
         if let Some((_, rest)) = line.split_once("package: ") {
-            let nevra = rest.split(" from ").next().unwrap_or_default().trim().replace("-0:", "-");
+            let nevra = nevra(rest.split(" from ").next().unwrap_or_default().trim());
             verdict.entry(nevra.clone()).or_default();
             current = Some(nevra);
         } else if let (Some(nevra), Some((_, requirement))) = (&current, line.split_once("    ")) {

@@ -138,12 +138,15 @@ fn documented(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn quiet_prints_the_directory_only() {
+fn quiet_prints_id_and_directory_only() {
     let scratch = Scratch::new("demo-quiet");
     let config = sources::Tiny::new(&scratch.join("tiny")).write();
     let target = scratch.join("composes");
     let ended = Run::default().with(&["--quiet", "--date", DATE, "--nightly"]).run(&config, &target).expect(0);
-    assert_eq!(ended.stdout.trim(), format!("Compose dir: {}", target.join(format!("Tiny-1-{DATE}.n.0")).display()));
+    let id = format!("Tiny-1-{DATE}.n.0");
+    let expected = format!("Compose: {id}\nCompose dir: {}", target.join(&id).display());
+    assert_eq!(ended.stdout.trim(), expected, "{}", ended.text());
+    assert_eq!(ended.stderr, "");
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn nothing_is_left_running_or_open() {
     assert_eq!(sockets, Vec::<String>::new());
     let staging: Vec<String> = tree::list(compose.directory())
         .into_iter()
-        .filter(|(path, (kind, _))| path.contains("staging/") && *kind == 'f')
+        .filter(|(path, (kind, _))| path.contains("staging/") && *kind == 'f' && !path.ends_with("/worker/lock"))
         .map(|(path, _)| path)
         .collect();
     assert_eq!(staging, Vec::<String>::new());

@@ -9,7 +9,7 @@ use tutti_integration_tests::{
     compose::{Compose, Run, jobs},
     farm::{self, Farm},
     program::{LIMIT, run, tutti},
-    scratch::Scratch,
+    scratch::{self, Scratch},
     sources, stream,
     stream::{Live, job_over, text},
 };
@@ -161,15 +161,17 @@ fn on_a_farm_a_watcher_sees_it_and_a_retry_completes_it() {
 
 #[test]
 fn of_a_failable_repository_leaves_the_rest_good() {
-    let scratch = Scratch::new("failable");
-    let config = sources::demo(&scratch.join("demo"));
-    let failable = r#"failable_deliverables=[("^Server$", {"x86_64": ["*"]})]"#;
+    let place = Scratch::new("failable");
+    let config = sources::demo(&place.join("demo"));
+    let mut configuration = scratch::read(&config);
+    configuration.push_str("failable_deliverables = [(\"^Server$\", {\"x86_64\": [\"*\"]})]\n");
+    scratch::write(&config, configuration);
     for (strict, status) in [(false, 0), (true, 2)] {
-        let mut run = Run::default().with(&["--set", failable]).env("TUTTI_FAILPOINTS", POINT);
+        let mut run = Run::default().env("TUTTI_FAILPOINTS", POINT);
         if strict {
             run = run.with(&["--strict"]);
         }
-        let (compose, events) = run.compose(&config, &scratch.join("composes"), status);
+        let (compose, events) = run.compose(&config, &place.join("composes"), status);
         assert_eq!(compose.status(), "FINISHED_INCOMPLETE");
         assert!(!events.iter().any(is_doomed));
         let all = jobs(&compose.show());
