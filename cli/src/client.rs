@@ -167,7 +167,12 @@ pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {
         client.drain_worker(DrainWorkerRequest { worker_id, undo: args.undo }).await?;
         return Ok(0);
     }
-    for worker in client.list_workers(ListWorkersRequest {}).await?.into_inner().workers {
+    let workers = client.list_workers(ListWorkersRequest {}).await?.into_inner().workers;
+    if args.client.format == Format::Json {
+        progress::print_json(&workers.iter().map(progress::worker_object).collect::<Vec<_>>())?;
+        return Ok(0);
+    }
+    for worker in workers {
         let state = match (worker.connected, worker.draining) {
             (false, _) => "gone",
             (true, true) => "draining",

@@ -7,7 +7,7 @@ mod plain;
 use std::io::IsTerminal;
 
 use anyhow::Result;
-pub(crate) use json::{compose_object, print_end, print_json};
+pub(crate) use json::{compose_object, print_end, print_json, worker_object};
 use tutti_proto::compose::{ComposeStatus, ComposeSummary, Job, JobState};
 
 /// How progress is shown.

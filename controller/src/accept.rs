@@ -151,6 +151,7 @@ impl<'a> Accept<'a> {
                 let file = fetch::text(source).map_err(fetched("comps_file"))?;
                 let (comps, comps_warnings) = Comps::parse(&file.text, &file.name)?;
                 warnings.extend(comps_warnings.into_iter().map(|warning| warning.message));
+                warnings.extend(undefined_groups(&comps, &file.name));
                 Some(comps)
             }
         };
@@ -418,6 +419,23 @@ impl<'a> Accept<'a> {
             fail_fast: self.options.fail_fast,
         })
     }
+}
+
+/// Groups that environments and categories name and that nothing defines: left out of the trees, as Pungi does, but not
+/// without a word.
+fn undefined_groups(comps: &Comps, file: &str) -> Vec<String> {
+    let environments = comps.environments.iter().map(|environment| {
+        ("environment", &environment.id, environment.groups.iter().chain(&environment.options).collect::<Vec<_>>())
+    });
+    let categories = comps.categories.iter().map(|category| ("category", &category.id, category.groups.iter().collect()));
+    let mut warnings = Vec::new();
+    for (what, id, groups) in environments.chain(categories) {
+        for group in groups.into_iter().filter(|group| comps.group(&group.id).is_none()) {
+            let name = &group.id;
+            warnings.push(format!("{file}: {what} {id:?} names group {name:?}, which is not defined; left out"));
+        }
+    }
+    warnings
 }
 
 /// zstd unless the configuration asks for another one (createrepo_c 1.x writes zstd by default).

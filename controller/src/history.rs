@@ -8,8 +8,6 @@
 
 mod check;
 mod line;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 

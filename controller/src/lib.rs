@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod engine;
+pub mod history;
 pub mod lifecycle;
 pub mod plan;
 pub mod publish;

@@ -76,6 +76,20 @@ fn attempt_object(attempt: &tutti_proto::compose::Attempt) -> Value {
     })
 }
 
+/// A worker as an object, as `drain --format json` lists them.
+pub(crate) fn worker_object(worker: &tutti_proto::compose::Worker) -> Value {
+    json!({
+        "worker_id": worker.worker_id,
+        "arch": worker.arch,
+        "connected": worker.connected,
+        "draining": worker.draining,
+        "running": worker.running,
+        "last_seen_ms": millis(&worker.last_seen),
+        "cpu_milli": worker.cpu_milli,
+        "memory_bytes": worker.memory_bytes,
+    })
+}
+
 /// Prints the last line of the stream, which is also what `show --format json` prints.
 pub(crate) fn print_end(show: &tutti_proto::compose::ShowResponse) -> Result<()> {
     let jobs: Vec<_> = show.jobs.iter().map(job_object).collect();

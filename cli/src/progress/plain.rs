@@ -1,5 +1,7 @@
 //! Lines on standard error, for logs and pipes.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use tutti_proto::compose::{ComposeSummary, Job, JobState};
 
@@ -11,11 +13,13 @@ pub(crate) struct Plain {
     status: i32,
     done: u32,
     total: u32,
+    /// Last state shown of each job: a job that changes in other ways is no news.
+    shown: BTreeMap<u32, i32>,
 }
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        Self { quiet: false, status: 0, done: 0, total: 0 }
+        Self { quiet: false, status: 0, done: 0, total: 0, shown: BTreeMap::new() }
     }
 
     /// Failures and the end only.
@@ -72,10 +76,11 @@ impl Reporter for Plain {
     }
 
     fn job(&mut self, job: &Job, news: bool) -> Result<()> {
+        if self.shown.insert(job.number, job.state) == Some(job.state) {
+            return Ok(());
+        }
         let failed = job.state == i32::from(JobState::Failed);
-        // A progress tick of a running job is no line of its own.
-        let tick = job.state == i32::from(JobState::Running) && job.total > 0;
-        if (news && !tick && !self.quiet) || failed {
+        if (news && !self.quiet) || failed {
             if let Some(line) = job_line(job) {
                 eprintln!("[{}/{}] {line}", self.done, self.total);
             }

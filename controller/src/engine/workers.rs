@@ -110,6 +110,15 @@ impl Workers {
         self.by_executor.iter().find(|(_, worker)| owner(worker)).map(|(executor, _)| *executor)
     }
 
+    /// What a job may have there: what it needs, or all the worker has.
+    pub(super) fn clamp(&self, executor: u64, wanted: tutti_job::Resources) -> tutti_job::Resources {
+        let Some(worker) = self.by_executor.get(&executor) else { return wanted };
+        tutti_job::Resources {
+            cpu_milli: wanted.cpu_milli.min(worker.cpu_milli),
+            memory_bytes: wanted.memory_bytes.min(worker.memory_bytes),
+        }
+    }
+
     pub(super) fn seen(&mut self, executor: u64, now: Timestamp) {
         if let Some(worker) = self.by_executor.get_mut(&executor) {
             worker.last_seen = now;

@@ -66,6 +66,7 @@ impl Actor {
             }
         };
         let Some(job) = live.plan_job(fence.job) else { return };
+        let reserve = self.workers.clamp(fence.executor, job.resources);
         let offer = wire::Offer {
             fence: Some(fence_to(compose_id, &fence)),
             kind: job.name.kind.capability(),
@@ -74,8 +75,8 @@ impl Actor {
             job_name: job.name.to_string(),
             compose_dir: format!("file:{}", live.meta.top.display()),
             reserve: Some(wire::Resources {
-                cpu_milli: job.resources.cpu_milli,
-                memory_bytes: job.resources.memory_bytes,
+                cpu_milli: reserve.cpu_milli,
+                memory_bytes: reserve.memory_bytes,
                 disk_bytes: 0,
             }),
             deadlines: Some(wire::Deadlines {
