@@ -128,14 +128,17 @@ impl<'a> Dnf<'a> {
     pub fn query(&self) -> BTreeSet<String> {
         let format = "%{name}-%{epoch}:%{version}-%{release}.%{arch}";
         let ended = self.run(&["repoquery", "--queryformat", format]).expect(0);
-        ended.stdout.lines().map(|line| nevra(line)).filter(|line| !line.is_empty()).collect()
+        ended.stdout.lines().map(nevra).filter(|line| !line.is_empty()).collect()
     }
 
     /// What `dnf repoclosure` says of the first repository, with the others to help it.
     #[must_use]
     pub fn repoclosure(&self) -> Verdict {
-        let ended =
-            self.run(&["repoclosure", "--check", "r0", "--arch", "x86_64", "--arch", "i686", "--arch", "noarch"]);
+        // As Pungi asks: all that an x86_64 machine can install.
+        let arches = ["x86_64", "amd64", "ia32e", "athlon", "i686", "i586", "i486", "i386", "noarch"];
+        let mut arguments = vec!["repoclosure", "--check", "r0"];
+        arguments.extend(arches.iter().flat_map(|arch| ["--arch", arch]));
+        let ended = self.run(&arguments);
         let verdict = parse_verdict(&ended.stdout);
         assert_eq!(ended.status == 0, verdict.is_empty(), "{}", ended.text());
         verdict
@@ -207,7 +210,15 @@ pub fn check_all(compose: &Compose, sources: &[&Path], variants: &[(&str, &[&str
 pub fn check_closure(compose: &Compose, variant: &str, paths: &[String]) {
     let Some(dnf) = Dnf::new(compose, &paths.iter().map(String::as_str).collect::<Vec<_>>()) else { return };
     let ours = parse_verdict(&compose.log(&format!("repoclosure.{variant}.x86_64")));
-    assert_eq!(dnf.repoclosure(), ours, "dnf's verdict on {variant}, and ours");
+    let theirs = dnf.repoclosure();
+    let only = |one: &Verdict, other: &Verdict| -> Vec<String> {
+        let pairs = one.iter().flat_map(|(nevra, needs)| needs.iter().map(move |need| (nevra, need)));
+        let new = pairs.filter(|(nevra, need)| !other.get(*nevra).is_some_and(|known| known.contains(*need)));
+        new.map(|(nevra, need)| format!("{nevra} needs {need}")).collect()
+    };
+    let differences = (only(&theirs, &ours), only(&ours, &theirs));
+    assert_eq!(differences, (Vec::new(), Vec::new()), "{variant}: only dnf says, and only we say");
+    assert_eq!(theirs, ours);
 }
 
 /// Path of a variant's x86_64 repository, an addon's too.

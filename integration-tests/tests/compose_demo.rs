@@ -82,6 +82,13 @@ fn other_tools_agree_with_it() {
     let variants: [(&str, &[&str]); 3] =
         [("Everything", &[]), ("Server", &[]), ("Server-HighAvailability", &["Server"])];
     judges::check_all(&compose, &[&scratch.join("demo/repos")], &variants, &["pcs", "httpd"]);
+    if let Some(dnf) = judges::Dnf::new(&compose, &["Server/x86_64/os"]) {
+        let groups = dnf.run(&["group", "list", "--hidden"]).expect(0);
+        for name in ["Core", "Editors", "Web Server", "Demo Server"] {
+            assert!(groups.stdout.contains(name), "{}", groups.text());
+        }
+        assert!(!groups.stdout.contains("Development") && !groups.stdout.contains("High"), "{}", groups.text());
+    }
     let end = events.last().unwrap();
     assert_eq!(text(end, "event"), "end");
     let states: BTreeSet<String> = jobs(end).values().map(|job| text(job, "state").to_owned()).collect();
