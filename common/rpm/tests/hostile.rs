@@ -288,6 +288,13 @@ fn x9_a_sparse_header_of_the_largest_size() {
         let good = forged(&plain_entries());
         let main = good.len() - testing::header(Some(63), &plain_entries()).len();
         let mut file = tempfile::tempfile().unwrap();
+        for header in [96, main] {
+            file.write_all_at(&patched(good.clone(), header + 8, 1 << 31), 0).unwrap();
+            file.set_len(64 << 30).unwrap();
+            let error = HeaderReader::default().read_file(&file).unwrap_err();
+            assert!(error.to_string().contains("2147483648 index entries"), "{error}");
+        }
+        file.set_len(0).unwrap();
         file.write_all(&patched(good, main + 12, 0x0fff_ffff)).unwrap();
         file.set_len(4 << 30).unwrap();
         let error = HeaderReader::default().read_file(&file).unwrap_err();
