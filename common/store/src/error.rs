@@ -61,7 +61,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Stored data cannot be right.
-    #[error("the state file {} is damaged: {problem} (hint: {hint})", path.display())]
+    #[error("the state file {} cannot be used: {problem} (hint: {hint})", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

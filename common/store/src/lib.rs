@@ -28,6 +28,7 @@
 
 mod check;
 mod clock;
+mod compact;
 mod error;
 mod leader;
 mod lease;
@@ -41,6 +42,7 @@ mod writer;
 
 pub use crate::check::{MAX_KEY_BYTES, MAX_LEASE_TTL, MAX_PAGE, MAX_TXN_BYTES, MAX_TXN_OPERATIONS, MIN_LEASE_TTL};
 pub use crate::clock::{Clock, ManualClock, SystemClock};
+pub use crate::compact::{CompactionPolicy, Compactor};
 pub use crate::error::{ErrorKind, StoreError};
 pub use crate::leader::{Campaign, Epoch, Fence, Leadership, campaign};
 pub use crate::memory::{MemoryStore, TxnFault};

@@ -8,8 +8,12 @@
 
 mod apply;
 mod file;
+mod medium;
 mod read;
+mod slot;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -19,7 +23,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::apply::{Applied, Change};
-use self::file::{Phase, Slot};
+use self::file::Phase;
+use self::medium::{FileSystem, Medium};
+use self::slot::Slot;
 use crate::check::{check_txn, granted_ttl, range_bounds, watch_start};
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -38,6 +44,7 @@ pub struct RedbStore {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    medium: Arc<dyn Medium>,
     clock: Arc<dyn Clock>,
     slot: RwLock<Slot>,
     /// Held over each change of the file and of the leases, by the blocking thread that does it: a caller who goes away
@@ -56,14 +63,18 @@ impl RedbStore {
     /// `Unavailable` when another process has it open or the file system refuses; `Corrupt` when it is not a state file
     /// of a known format, is empty or damaged. Nothing is ever repaired by deleting.
     pub async fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let file = path.clone();
+        Self::open_on(Arc::new(FileSystem), path.as_ref().to_owned(), clock).await
+    }
+
+    async fn open_on(medium: Arc<dyn Medium>, path: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let (bytes, file) = (Arc::clone(&medium), path.clone());
         let now = clock.now();
-        let opened = run_blocking(&path, "open", Phase::Before, move || file::open(&file, now)).await?;
+        let opened = run_blocking(&path, "open", Phase::Before, move || file::open(&*bytes, &file, now)).await?;
         let inner = Arc::new(Inner {
             path,
+            medium,
             clock,
-            slot: RwLock::new(Slot::Open(opened.database)),
+            slot: RwLock::new(Slot::Open(opened.handle)),
             gate: Arc::default(),
             leases: Mutex::new(opened.leases),
             revision: watch::Sender::new(opened.revision),
@@ -74,6 +85,7 @@ impl RedbStore {
     }
 
     /// Closes the file, so that it can be opened again at once; clones and watchers answer `Unavailable` from then on.
+    /// A large file is made as small as its content first.
     pub async fn close(self) {
         let inner = Arc::clone(&self.inner);
         let gate = Arc::clone(&inner.gate).lock_owned().await;

@@ -1,14 +1,15 @@
 //! Changes of the file: each is one durable commit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ::redb::{Database, ReadableTable as _, Table, WriteTransaction};
+use ::redb::{Error as RedbError, ReadableTable as _, Table, WriteTransaction};
 
 use super::Inner;
 use super::file::Failure;
 use super::tables::{
-    CURRENT, HISTORY, LEASES, LOG, META, META_COMPACTED, META_LAST_LEASE, META_REVISION, Record, TOMBSTONE_RECORD,
-    decode,
+    CURRENT, HISTORY, LEASES, LOG, META, META_COMMITS, META_COMPACTED, META_LAST_LEASE, META_REVISION, Record,
+    TOMBSTONE_RECORD, decode,
 };
 use crate::check::check_compact;
 use crate::error::StoreError;
@@ -31,24 +32,48 @@ pub(super) struct Applied {
     pub(super) lease: Option<LeaseId>,
 }
 
+/// A change that is made in an open transaction.
+struct Prepared {
+    applied: Applied,
+    commit: Commit,
+}
+
+/// Whether there is anything to commit.
+enum Commit {
+    Needed,
+    Nothing,
+}
+
 impl Inner {
     /// Needs the gate.
     pub(super) fn change(&self, operation: &'static str, change: Change) -> Result<Applied, StoreError> {
-        self.with_database(operation, |database| match change {
-            Change::Txn { txn, now } => self.apply_txn(database, &txn, now),
-            Change::EndLease { lease, keys } => end_lease(database, lease, keys),
-            Change::Grant { ttl } => grant(database, ttl),
-            Change::Compact(revision) => compact(database, revision),
-        })
+        let result = self.with_database(operation, |database| {
+            let write = database.begin_write()?;
+            let Prepared { applied, commit } = match change {
+                Change::Txn { txn, now } => self.prepare_txn(&write, &txn, now)?,
+                Change::EndLease { lease, keys } => end_lease(&write, lease, keys)?,
+                Change::Grant { ttl } => grant(&write, ttl)?,
+                Change::Compact(revision) => compact(&write, revision)?,
+            };
+            if matches!(commit, Commit::Nothing) {
+                return Ok(Ok(applied));
+            }
+            let number = count_commit(&write)?;
+            Ok(match write.commit() {
+                Ok(()) => Ok(applied),
+                Err(error) => Err(((applied, number), RedbError::from(error))),
+            })
+        })?;
+        result.or_else(|(attempt, error)| self.resolve(operation, attempt, error))
     }
 
-    fn apply_txn(&self, database: &Database, txn: &Txn, now: Duration) -> Result<Applied, Failure> {
-        let write = database.begin_write()?;
-        let mut tables = Tables::open(&write)?;
+    fn prepare_txn(&self, write: &WriteTransaction, txn: &Txn, now: Duration) -> Result<Prepared, Failure> {
+        let mut tables = Tables::open(write)?;
         let revision = tables.revision()?;
         for compare in &txn.compares {
             if !tables.holds(compare)? {
-                return Ok(Applied { succeeded: false, revision, attached: Vec::new(), lease: None });
+                let applied = Applied { succeeded: false, revision, attached: Vec::new(), lease: None };
+                return Ok(Prepared { applied, commit: Commit::Nothing });
             }
         }
         for operation in &txn.operations {
@@ -57,62 +82,57 @@ impl Inner {
             }
         }
         let applied = tables.change(&txn.operations)?;
-        drop(tables);
-        if applied.revision != revision {
-            write.commit()?;
-        }
-        Ok(applied)
+        let commit = if applied.revision == revision { Commit::Nothing } else { Commit::Needed };
+        Ok(Prepared { applied, commit })
     }
 }
 
-fn end_lease(database: &Database, lease: LeaseId, keys: Vec<Vec<u8>>) -> Result<Applied, Failure> {
-    let write = database.begin_write()?;
-    write.open_table(LEASES)?.remove(lease.0)?;
-    let deletes: Vec<Operation> = keys.into_iter().map(Operation::delete).collect();
-    let applied = Tables::open(&write)?.change(&deletes)?;
-    write.commit()?;
-    Ok(applied)
+/// Counts the commit that is being made; returns its number.
+fn count_commit(write: &WriteTransaction) -> Result<i64, Failure> {
+    let mut meta = write.open_table(META)?;
+    let number = meta.get(META_COMMITS)?.map_or(0, |number| number.value()).saturating_add(1);
+    meta.insert(META_COMMITS, number)?;
+    Ok(number)
 }
 
-fn grant(database: &Database, ttl: Duration) -> Result<Applied, Failure> {
-    let write = database.begin_write()?;
-    let (lease, revision) = {
-        let mut meta = write.open_table(META)?;
-        let lease = number(&meta, META_LAST_LEASE)?.saturating_add(1);
-        meta.insert(META_LAST_LEASE, lease)?;
-        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-        write.open_table(LEASES)?.insert(lease, seconds)?;
-        (LeaseId(lease), Revision(number(&meta, META_REVISION)?))
-    };
-    write.commit()?;
-    Ok(Applied { succeeded: true, revision, attached: Vec::new(), lease: Some(lease) })
+fn end_lease(write: &WriteTransaction, lease: LeaseId, keys: Vec<Vec<u8>>) -> Result<Prepared, Failure> {
+    write.open_table(LEASES)?.remove(lease.0)?;
+    let deletes: Vec<Operation> = keys.into_iter().map(Operation::delete).collect();
+    let applied = Tables::open(write)?.change(&deletes)?;
+    Ok(Prepared { applied, commit: Commit::Needed })
+}
+
+fn grant(write: &WriteTransaction, ttl: Duration) -> Result<Prepared, Failure> {
+    let mut meta = write.open_table(META)?;
+    let lease = number(&meta, META_LAST_LEASE)?.saturating_add(1);
+    meta.insert(META_LAST_LEASE, lease)?;
+    let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+    write.open_table(LEASES)?.insert(lease, seconds)?;
+    let revision = Revision(number(&meta, META_REVISION)?);
+    let applied = Applied { succeeded: true, revision, attached: Vec::new(), lease: Some(LeaseId(lease)) };
+    Ok(Prepared { applied, commit: Commit::Needed })
 }
 
 /// Forgets superseded states. Only what the log says was changed up to `revision` is looked at, so the cost follows the
 /// changes since the last compaction and not the number of keys.
-fn compact(database: &Database, revision: Revision) -> Result<Applied, Failure> {
-    let write = database.begin_write()?;
-    let current = {
-        let mut meta = write.open_table(META)?;
-        let current = Revision(number(&meta, META_REVISION)?);
-        check_compact(revision, current, Revision(number(&meta, META_COMPACTED)?))?;
-        meta.insert(META_COMPACTED, revision.0)?;
-        let mut log = write.open_table(LOG)?;
-        let mut history = write.open_table(HISTORY)?;
-        let mut changed: Vec<(i64, Vec<u8>)> = Vec::new();
-        for entry in log.range((i64::MIN, 0)..=(revision.0, u32::MAX))? {
-            let (position, key) = entry?;
-            changed.push((position.value().0, key.value().to_vec()));
-        }
-        for (_, key) in &changed {
-            forget(&mut history, key, revision)?;
-        }
-        // What happened at the compacted revision itself can still be watched.
-        log.retain_in((i64::MIN, 0)..(revision.0, 0), |_, _| false)?;
-        current
-    };
-    write.commit()?;
-    Ok(Applied { succeeded: true, revision: current, attached: Vec::new(), lease: None })
+fn compact(write: &WriteTransaction, revision: Revision) -> Result<Prepared, Failure> {
+    let mut meta = write.open_table(META)?;
+    let current = Revision(number(&meta, META_REVISION)?);
+    check_compact(revision, current, Revision(number(&meta, META_COMPACTED)?))?;
+    meta.insert(META_COMPACTED, revision.0)?;
+    let mut log = write.open_table(LOG)?;
+    let mut history = write.open_table(HISTORY)?;
+    let mut changed: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for entry in log.range((i64::MIN, 0)..=(revision.0, u32::MAX))? {
+        changed.insert(entry?.1.value().to_vec());
+    }
+    for key in &changed {
+        forget(&mut history, key, revision)?;
+    }
+    // What happened at the compacted revision itself can still be watched.
+    log.retain_in((i64::MIN, 0)..(revision.0, 0), |_, _| false)?;
+    let applied = Applied { succeeded: true, revision: current, attached: Vec::new(), lease: None };
+    Ok(Prepared { applied, commit: Commit::Needed })
 }
 
 /// Removes the states of a key before its newest at or before `revision`, and that one too if it is an older delete.

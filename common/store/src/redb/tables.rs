@@ -20,6 +20,9 @@ pub(super) const META_REVISION: &str = "revision";
 pub(super) const META_COMPACTED: &str = "compacted";
 /// Key of [`META`]: the lease id granted last.
 pub(super) const META_LAST_LEASE: &str = "last-lease";
+/// Key of [`META`]: how many commits there were, by which a failed one is looked up. Absent means 0: files that were
+/// written before it existed are of the same format.
+pub(super) const META_COMMITS: &str = "commits";
 
 /// The live keys.
 pub(super) const CURRENT: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("current");
