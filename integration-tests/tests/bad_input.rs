@@ -295,3 +295,54 @@ fn extra_file_that_is_not_there() {
     let ended = refused(&scratch, &config);
     says(&ended, &["extra/EULA"]);
 }
+
+#[test]
+fn comps_and_variants_that_are_not_there_or_broken() {
+    let scratch = Scratch::new("bad-files");
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    tiny.config = tiny.config.replace("comps.xml", "comps-2.xml");
+    says_at_once(&scratch, &tiny.write(), &["comps-2.xml"]);
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    tiny.config = tiny.config.replace("variants.xml", "variants-2.xml");
+    says_at_once(&scratch, &tiny.write(), &["variants-2.xml"]);
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    tiny.comps = tiny.comps.replace("</group>", "</grop>");
+    says_at_once(&scratch, &tiny.write(), &["comps.xml"]);
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    let bomb = "<!DOCTYPE comps [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;\">]><comps>";
+    tiny.comps = tiny.comps.replace("<comps>", bomb).replace(">Core<", ">&b;<");
+    says_at_once(&scratch, &tiny.write(), &["comps.xml"]);
+}
+
+#[test]
+fn unsafe_name_in_a_header() {
+    let scratch = Scratch::new("bad-unsafe");
+    let tiny = Tiny::new(&scratch.join("tiny"));
+    for (number, name) in ["../../evil", "e/vil", ".."].into_iter().enumerate() {
+        let package = Package::binary(name, "1", "1", "x86_64").from_source("hello-1.0-1.src.rpm");
+        let path = scratch.join(format!("tiny/repo/evil-{number}.rpm"));
+        write(&path, package.to_bytes().unwrap());
+        let ended = refused(&scratch, &tiny.write());
+        says(&ended, &[&format!("evil-{number}.rpm")]);
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn damaged_packages_of_the_wild() {
+    let Some(set) = tutti_integration_tests::skip::shared("rpms/damaged") else { return };
+    let scratch = Scratch::new("bad-damaged");
+    let tiny = Tiny::new(&scratch.join("tiny"));
+    let files: Vec<String> =
+        tree::list(&set).into_iter().filter(|(_, (kind, _))| *kind == 'f').map(|(path, _)| path).collect();
+    assert!(files.len() >= 10, "{files:?}");
+    for (number, file) in files.iter().enumerate() {
+        let path = scratch.join(format!("tiny/repo/damaged-{number}.rpm"));
+        fs::copy(set.join(file), &path).unwrap();
+        let ended = refused(&scratch, &tiny.write());
+        says(&ended, &[&format!("damaged-{number}.rpm")]);
+        fs::remove_file(path).unwrap();
+    }
+    // Nothing else was wrong.
+    let _ = Run::default().run(&tiny.write(), &scratch.join("good")).expect(0);
+}
