@@ -134,6 +134,10 @@ pub fn peak_below(test: &str, peak_mib: u64, limits: Limits, body: impl FnOnce()
         let how = ended.status.map_or_else(|| "killed: time limit".to_owned(), |status| status.to_string());
         fail(test, &format!("failed in its child ({how}):\n{}", ended.output))
     };
+    let own = |line: &&str| {
+        !line.is_empty() && !line.contains(PEAK) && !line.starts_with("running ") && !line.starts_with("test ")
+    };
+    ended.output.lines().filter(own).for_each(|line| println!("{line}"));
     println!("{test}: peak {} MiB, {} ms", peak_kib / 1024, ended.elapsed.as_millis());
     if peak_kib > peak_mib * 1024 {
         fail(test, &format!("peak memory is {peak_kib} KiB, allowed are {peak_mib} MiB"));

@@ -15,9 +15,9 @@ use tutti_distro::layout::{PackageDirectories, check_file_name, package_path};
 use tutti_distro::variants::{Filter, VariantUid, Variants};
 use tutti_rpm::{Evr, Nevra};
 
-const LIMITS: Limits = Limits { address_space_mib: 2048, time: Duration::from_secs(120) };
+const LIMITS: Limits = Limits { address_space_mib: 2048, time: Duration::from_secs(240) };
 /// Against hangs; a second is promised, and printed.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn comps(text: &str) -> Result<(), String> {
     Comps::parse(text, "comps.xml").map(|_| ()).map_err(|error| error.to_string())

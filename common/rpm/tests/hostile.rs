@@ -21,7 +21,7 @@ use testing::Entry;
 use tutti_bounded::{Limits, peak_below};
 use tutti_rpm::{Error, HeaderFile, HeaderReader, Package};
 
-const LIMITS: Limits = Limits { address_space_mib: 2048, time: Duration::from_secs(120) };
+const LIMITS: Limits = Limits { address_space_mib: 2048, time: Duration::from_secs(240) };
 
 /// What a package set does with a file before it believes it, but for the checksum of the whole file.
 fn accept(file: &HeaderFile) -> Result<Package, Error> {

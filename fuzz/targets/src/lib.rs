@@ -172,13 +172,15 @@ pub(crate) fn signature<T, E: std::error::Error>(result: &Result<T, E>) -> Signa
 /// FNV-1a over the words of a message, its head alone.
 pub(crate) fn of_text(text: &str) -> Signature {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut quoted = false;
-    for byte in text.bytes().take(300) {
-        match byte {
-            b'"' | b'\'' => quoted = !quoted,
-            b'0'..=b'9' => {}
-            _ if quoted => {}
-            other => hash = (hash ^ u64::from(other)).wrapping_mul(0x100_0000_01b3),
+    let mut until = None;
+    for byte in text.bytes().take(160) {
+        match (until, byte) {
+            (Some(end), _) => until = Some(end).filter(|end| *end != byte),
+            (None, b'"' | b'\'' | b'`') => until = Some(byte),
+            (None, b'<') => until = Some(b'>'),
+            (None, b'&') => until = Some(b';'),
+            (None, b'a'..=b'z' | b'A'..=b'Z' | b' ') => hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3),
+            _ => {}
         }
     }
     hash
