@@ -36,7 +36,8 @@ impl<'a> Arguments<'a> {
             _ if self.used == 0 => Some(self.value),
             _ => None,
         };
-        self.used += 1;
+        // Stays at the end after a key: Python 3.11 then has "not enough arguments" too.
+        self.used = self.used.saturating_add(1);
         argument.ok_or_else(|| "not enough values for the format".to_owned())
     }
 
