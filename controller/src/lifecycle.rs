@@ -88,10 +88,12 @@ pub enum Event {
         /// The attempt.
         fence: Fence,
     },
-    /// The outputs are not as reported.
+    /// The outputs are not as reported, or cannot be looked at.
     VerifyFailed {
         /// The attempt.
         fence: Fence,
+        /// Kind of failure: of the worker's host, or of the controller's disk.
+        class: FailureClass,
         /// How they differ.
         cause: String,
     },

@@ -33,7 +33,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
         Event::AcceptTimedOut { fence } => not_begun(t, fence, "worker did not answer the offer", TIMEOUT_EXCLUSION_MS),
         Event::Succeeded { fence, outputs, warnings, usage } => succeeded(t, fence, outputs, warnings, usage)?,
         Event::VerifiedOk { fence } => verified(t, fence)?,
-        Event::VerifyFailed { fence, cause } => verify_failed(t, fence, cause),
+        Event::VerifyFailed { fence, class, cause } => verify_failed(t, fence, class, cause),
         Event::FailedAttempt { fence, class, cause, hint, usage } => {
             failed_attempt(t, fence, Bad { result: AttemptResult::Failed, class, cause, hint, usage });
         }
@@ -215,14 +215,17 @@ fn publish(t: &mut Transition<'_>, job: u32) -> Applied {
     Ok(())
 }
 
-fn verify_failed(t: &mut Transition<'_>, fence: Fence, cause: String) {
+fn verify_failed(t: &mut Transition<'_>, fence: Fence, class: FailureClass, cause: String) {
     if !t.is_current(fence) || t.state(fence.job) != JobState::Verifying {
         return;
     }
     t.effects.push(Effect::SendRefused { fence, reason: cut(&cause, 400) });
     let usage = Usage::default();
-    let hint = "the files that the worker made are not those that it reported: look at its disk".to_owned();
-    t.attempt_failed(fence, Bad { result: AttemptResult::Failed, class: FailureClass::Infra, cause, hint, usage });
+    let hint = match class {
+        FailureClass::NoSpace => "free space on the compose volume, then run tutti retry",
+        _ => "the files that the worker made are not those that it reported: look at its disk",
+    };
+    t.attempt_failed(fence, Bad { result: AttemptResult::Failed, class, cause, hint: hint.to_owned(), usage });
 }
 
 fn failed_attempt(t: &mut Transition<'_>, fence: Fence, bad: Bad) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tutti_job::Fence;
 
 use super::{
-    AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition, JobRecord, JobState,
+    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition, JobRecord, JobState,
     MAX_TRIES, Status, Timestamp, Usage,
 };
 use crate::plan::{Need, PlanJob};
@@ -244,9 +244,28 @@ impl<'a> Transition<'a> {
         let tries = self.record(job).map_or(MAX_TRIES, |record| record.tries);
         if bad.class.may_pass() && (tries < MAX_TRIES || self.header.stopping) {
             self.requeue(job);
-        } else {
-            self.fail(job);
+            return;
         }
+        self.poisoned(job);
+        self.fail(job);
+    }
+
+    /// A job all of whose tries took their worker along is to blame for that, not the workers.
+    fn poisoned(&mut self, job: u32) {
+        let Ok(record) = self.record(job) else { return };
+        let counted = |attempt: &&AttemptRecord| matches!(attempt.result, AttemptResult::Failed | AttemptResult::Lost);
+        let tries: Vec<&AttemptRecord> =
+            record.attempts.iter().rev().filter(counted).take(record.tries as usize).collect();
+        if tries.len() < MAX_TRIES as usize || tries.iter().any(|attempt| attempt.result != AttemptResult::Lost) {
+            return;
+        }
+        let workers: Vec<&str> = tries.iter().rev().map(|attempt| attempt.worker_id.as_str()).collect();
+        let reason = format!("each of {} tries lost its worker: {}", tries.len(), workers.join(", "));
+        self.edit(job, |record| {
+            record.class = Some(FailureClass::Poisoned);
+            record.reason = cut(&reason, REASON);
+            record.hint = "look at the ends of the attempts' logs and at the workers' memory; retry runs it again".into();
+        });
     }
 
     /// Puts a job whose attempt ended back to where its edges say, or lets it end with the compose.

@@ -135,16 +135,9 @@ impl Actor {
             Err(error) => {
                 let cause = submission::chain(&error);
                 tracing::warn!(compose_id, fence = %fence, cause, "outputs do not verify");
-                match error.is_no_space() {
-                    true => Event::FailedAttempt {
-                        fence,
-                        class: FailureClass::NoSpace,
-                        cause,
-                        hint: "free space on the compose volume, then run tutti retry".into(),
-                        usage: Usage::default(),
-                    },
-                    false => Event::VerifyFailed { fence, cause },
-                }
+                // A full disk is the controller's, and says nothing of the worker.
+                let class = if error.is_no_space() { FailureClass::NoSpace } else { FailureClass::Infra };
+                Event::VerifyFailed { fence, class, cause }
             }
         };
         self.apply_late(compose_id, event);

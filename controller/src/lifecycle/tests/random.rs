@@ -28,7 +28,7 @@ fn event(run: &Run, seen: &[Fence], (kind, a, b): (u8, u32, u32)) -> Event {
         8 => Event::AcceptTimedOut { fence },
         9..=11 => succeeded(fence),
         12..=13 => Event::VerifiedOk { fence },
-        14 => Event::VerifyFailed { fence, cause: "differs".into() },
+        14 => Event::VerifyFailed { fence, class: classes[b as usize % 3], cause: "differs".into() },
         15 => failed(fence, classes[b as usize % classes.len()]),
         16..=18 => {
             let committed = run.compose.numbered().filter(|(_, record)| record.state == JobState::Committed);

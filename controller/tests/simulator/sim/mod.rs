@@ -14,6 +14,6 @@ mod verdict;
 mod worker;
 mod world;
 
-pub use plans::{Fate, chain_of, independent};
-pub use verdict::{Summary, run_seed};
-pub use world::{Profile, World};
+pub(crate) use plans::{Fate, chain_of, independent};
+pub(crate) use verdict::{Summary, run_seed};
+pub(crate) use world::{Profile, World};

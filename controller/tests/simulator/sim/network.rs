@@ -5,11 +5,11 @@ use tutti_job::{Fence, JobSpec, Resources};
 
 /// One connection of a worker to a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session(pub u64);
+pub(crate) struct Session(pub u64);
 
 /// What a worker says.
 #[derive(Clone, Debug)]
-pub enum Up {
+pub(crate) enum Up {
     Hello { worker: usize, executor: u64, total: Resources },
     Sync { running: Vec<Fence> },
     Accept(Fence),
@@ -19,7 +19,7 @@ pub enum Up {
 
 /// What a controller says.
 #[derive(Clone, Debug)]
-pub enum Down {
+pub(crate) enum Down {
     Welcome,
     Offer { fence: Fence, spec: JobSpec, reserve: Resources },
     Cancel(Fence),

@@ -12,7 +12,7 @@ use super::random::Random;
 
 /// What a job does when it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Good,
     /// Fails each time, and it is its own fault.
     Broken,
@@ -25,7 +25,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub fn succeeds(self) -> bool {
+    pub(crate) fn succeeds(self) -> bool {
         !matches!(self, Self::Broken | Self::Poison)
     }
 }
@@ -55,17 +55,17 @@ fn checked(jobs: Vec<PlanJob>) -> Plan {
 }
 
 /// Each job needs the one before it.
-pub fn chain_of(length: u32) -> Plan {
+pub(crate) fn chain_of(length: u32) -> Plan {
     let edge = |job| Edge { job, at: At::Committed, need: Need::Required };
     checked((0..length).map(|n| job(n, n.checked_sub(1).map(edge).into_iter().collect(), true)).collect())
 }
 
 /// No job needs another.
-pub fn independent(count: u32) -> Plan {
+pub(crate) fn independent(count: u32) -> Plan {
     checked((0..count).map(|number| job(number, vec![], true)).collect())
 }
 
-pub fn random_plan(random: &mut Random) -> Plan {
+pub(crate) fn random_plan(random: &mut Random) -> Plan {
     let count = random.between(2, 13) as u32;
     let mut trees = BTreeSet::new();
     let mut jobs = Vec::new();
@@ -94,7 +94,7 @@ pub fn random_plan(random: &mut Random) -> Plan {
     checked(jobs)
 }
 
-pub fn random_fates(random: &mut Random, count: usize, hangs: bool) -> Vec<Fate> {
+pub(crate) fn random_fates(random: &mut Random, count: usize, hangs: bool) -> Vec<Fate> {
     (0..count)
         .map(|_| match random.below(40) {
             0 | 1 => Fate::Broken,
@@ -107,7 +107,7 @@ pub fn random_fates(random: &mut Random, count: usize, hangs: bool) -> Vec<Fate>
 }
 
 /// What a right run of a closed job makes: a function of all that it reads.
-pub fn result_of(spec: &JobSpec) -> Vec<Output> {
+pub(crate) fn result_of(spec: &JobSpec) -> Vec<Output> {
     let make = |output: &OutputSpec| {
         let digest = Digest::of([spec.key().as_bytes().as_slice(), output.name.as_bytes()].concat().as_slice());
         Output { name: output.name.clone(), digest, size: 7 }
@@ -117,14 +117,14 @@ pub fn result_of(spec: &JobSpec) -> Vec<Output> {
 
 /// How a job ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Made(Vec<Output>),
     Failed,
     Skipped,
 }
 
 /// How all jobs end when nothing disturbs them but their fates, and those in `failed` fail too.
-pub fn undisturbed(plan: &Plan, fates: &[Fate], failed: &BTreeSet<u32>) -> Vec<End> {
+pub(crate) fn undisturbed(plan: &Plan, fates: &[Fate], failed: &BTreeSet<u32>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     for (planned, fate) in plan.jobs.iter().zip(fates) {
         let dead = |edge: &Edge| edge.need == Need::Required && !matches!(ends[edge.job as usize], End::Made(_));

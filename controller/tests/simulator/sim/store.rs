@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// How long a leader lives without saying so, in milliseconds.
-pub const LEASE_MS: i64 = 3_000;
+pub(crate) const LEASE_MS: i64 = 3_000;
 
-pub type Batch = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Batch = Vec<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Debug)]
 struct Leader {
@@ -14,15 +14,15 @@ struct Leader {
 }
 
 #[derive(Debug, Default)]
-pub struct Store {
+pub(crate) struct Store {
     revision: i64,
     keys: BTreeMap<Vec<u8>, (Vec<u8>, i64)>,
     leader: Option<Leader>,
-    pub away_until: i64,
+    pub(crate) away_until: i64,
     /// Transactions of deposed controllers that were refused.
-    pub stale: u32,
+    pub(crate) stale: u32,
     /// Stores whatever it is given: to see that the checks bite.
-    pub compares_nothing: bool,
+    pub(crate) compares_nothing: bool,
 }
 
 impl Store {
@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Makes the caller the leader if there is none; its epoch.
-    pub fn campaign(&mut self, now: i64) -> Option<i64> {
+    pub(crate) fn campaign(&mut self, now: i64) -> Option<i64> {
         self.expire(now);
         if self.away_until > now || self.leader.is_some() {
             return None;
@@ -44,7 +44,7 @@ impl Store {
         Some(self.revision)
     }
 
-    pub fn keep_alive(&mut self, epoch: i64, now: i64) {
+    pub(crate) fn keep_alive(&mut self, epoch: i64, now: i64) {
         self.expire(now);
         if self.away_until > now {
             return;
@@ -55,13 +55,13 @@ impl Store {
     }
 
     /// Whether that epoch leads.
-    pub fn leads(&mut self, epoch: i64, now: i64) -> bool {
+    pub(crate) fn leads(&mut self, epoch: i64, now: i64) -> bool {
         self.expire(now);
         self.leader.as_ref().is_some_and(|leader| leader.epoch == epoch)
     }
 
     /// The revision after the transaction, or none when the leader key is another's.
-    pub fn txn(&mut self, epoch: i64, batch: &Batch, now: i64) -> Option<i64> {
+    pub(crate) fn txn(&mut self, epoch: i64, batch: &Batch, now: i64) -> Option<i64> {
         if !self.leads(epoch, now) {
             self.stale += 1;
             if !self.compares_nothing {
@@ -75,11 +75,11 @@ impl Store {
         Some(self.revision)
     }
 
-    pub fn get(&self, key: &[u8]) -> Option<(&[u8], i64)> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<(&[u8], i64)> {
         self.keys.get(key).map(|(value, revision)| (value.as_slice(), *revision))
     }
 
-    pub fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.revision
     }
 }

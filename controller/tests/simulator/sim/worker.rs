@@ -12,7 +12,7 @@ const RESEND_LIMIT_MS: i64 = 8_000;
 /// Time that an attempt takes to die.
 const GRACE_MS: i64 = 3_000;
 
-pub type Ending = Result<Vec<Output>, FailureClass>;
+pub(crate) type Ending = Result<Vec<Output>, FailureClass>;
 
 #[derive(Clone, Debug)]
 enum Slot {
@@ -21,7 +21,7 @@ enum Slot {
 }
 
 /// What the world does for a worker.
-pub enum Act {
+pub(crate) enum Act {
     Send(Up),
     Start { fence: Fence, spec: JobSpec },
     /// The attempt ends as cancelled after that time.
@@ -30,27 +30,27 @@ pub enum Act {
     Forget(Fence),
 }
 
-pub struct Worker {
-    pub number: usize,
-    pub incarnation: u64,
-    pub up: bool,
-    pub paused_until: i64,
-    pub total: Resources,
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) incarnation: u64,
+    pub(crate) up: bool,
+    pub(crate) paused_until: i64,
+    pub(crate) total: Resources,
     /// Refuses so many offers of a thousand for no good reason.
-    pub moody: u64,
+    pub(crate) moody: u64,
     /// The controller that it is connected to, once that one has answered.
-    pub session: Option<(usize, Session)>,
+    pub(crate) session: Option<(usize, Session)>,
     /// The connection that it tries.
-    pub trying: Option<(usize, Session)>,
-    pub heard: i64,
-    pub synced: i64,
+    pub(crate) trying: Option<(usize, Session)>,
+    pub(crate) heard: i64,
+    pub(crate) synced: i64,
     slots: BTreeMap<Fence, Slot>,
     settled: BTreeSet<Fence>,
     epoch: i64,
 }
 
 impl Worker {
-    pub fn new(number: usize, incarnation: u64, total: Resources) -> Self {
+    pub(crate) fn new(number: usize, incarnation: u64, total: Resources) -> Self {
         Self {
             number,
             incarnation,
@@ -69,7 +69,7 @@ impl Worker {
     }
 
     /// The process dies; what it journaled is there for the next one.
-    pub fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.up = false;
         self.session = None;
         self.trying = None;
@@ -77,21 +77,21 @@ impl Worker {
         self.settled.clear();
     }
 
-    pub fn rise(&mut self, incarnation: u64) {
+    pub(crate) fn rise(&mut self, incarnation: u64) {
         self.up = true;
         self.incarnation = incarnation;
         self.epoch = 0;
     }
 
-    pub fn is_running(&self, fence: Fence) -> bool {
+    pub(crate) fn is_running(&self, fence: Fence) -> bool {
         matches!(self.slots.get(&fence), Some(Slot::Running { .. }))
     }
 
-    pub fn running(&self) -> Vec<Fence> {
+    pub(crate) fn running(&self) -> Vec<Fence> {
         self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Running { .. })).map(|(fence, _)| *fence).collect()
     }
 
-    pub fn spec(&self, fence: Fence) -> Option<&JobSpec> {
+    pub(crate) fn spec(&self, fence: Fence) -> Option<&JobSpec> {
         match self.slots.get(&fence) {
             Some(Slot::Running { spec, .. }) => Some(spec),
             _ => None,
@@ -110,7 +110,7 @@ impl Worker {
     }
 
     /// A message came. `refuses` is the mood of the day.
-    pub fn receive(&mut self, epoch: i64, session: Session, from: usize, down: Down, now: i64, refuses: bool) -> Vec<Act> {
+    pub(crate) fn receive(&mut self, epoch: i64, session: Session, from: usize, down: Down, now: i64, refuses: bool) -> Vec<Act> {
         if epoch < self.epoch {
             return vec![];
         }
@@ -175,7 +175,7 @@ impl Worker {
     }
 
     /// An attempt ended.
-    pub fn finished(&mut self, fence: Fence, result: Ending, now: i64) -> Vec<Act> {
+    pub(crate) fn finished(&mut self, fence: Fence, result: Ending, now: i64) -> Vec<Act> {
         match self.slots.get(&fence) {
             Some(Slot::Running { abandoned: true, .. }) => self.forget(fence),
             Some(Slot::Running { .. }) => {
@@ -187,7 +187,7 @@ impl Worker {
     }
 
     /// Outcomes to be said (again).
-    pub fn due(&mut self, now: i64) -> Vec<Act> {
+    pub(crate) fn due(&mut self, now: i64) -> Vec<Act> {
         let mut acts = Vec::new();
         for (fence, slot) in &mut self.slots {
             if let Slot::Done { result, due, pause } = slot

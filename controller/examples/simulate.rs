@@ -1,0 +1,42 @@
+//! Runs many seeded schedules of the simulator: `simulate [--seeds N] [--from SEED]`. Ends with 1 and the seeds that
+//! failed; add those to `tests/simulator/regressions`.
+
+#[path = "../tests/simulator/sim/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "the tests use all of it")]
+mod sim;
+
+use std::{process::ExitCode, time::Instant};
+
+fn main() -> ExitCode {
+    let (mut seeds, mut from) = (10_000u64, 0u64);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().and_then(|text| text.parse().ok());
+        match (name.as_str(), value) {
+            ("--seeds", Some(value)) => seeds = value,
+            ("--from", Some(value)) => from = value,
+            _ => {
+                eprintln!("usage: simulate [--seeds N] [--from SEED]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let begun = Instant::now();
+    let (mut failed, mut events, mut epochs, mut stale) = (0u64, 0, 0u64, 0u64);
+    for seed in from..from.saturating_add(seeds) {
+        let summary = sim::run_seed(seed);
+        events += summary.counts.events;
+        epochs += u64::from(summary.counts.epochs);
+        stale += u64::from(summary.counts.stale);
+        if !summary.wrong.is_empty() {
+            failed += 1;
+            println!("seed {seed}\n  {}", summary.wrong.join("\n  "));
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64().max(0.001);
+    println!(
+        "{seeds} schedules in {seconds:.1} s ({:.0} a minute), {events} events, {epochs} epochs, {stale} stale transactions refused: {failed} failed",
+        seeds as f64 * 60.0 / seconds
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
