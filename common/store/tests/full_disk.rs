@@ -76,3 +76,22 @@ fn r15_full_tmpfs_refuses_and_goes_on() {
 fn skip(reason: &str) {
     eprintln!("skipped: this machine does not allow a tmpfs of its own: {}", reason.trim());
 }
+
+/// The file's pages have their room before they are written, so no commit within it can meet a full disk.
+#[tokio::test]
+async fn r15_the_file_has_no_holes() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let probe = std::fs::File::create(directory.path().join("probe")).unwrap();
+    if let Err(error) = rustix::fs::fallocate(&probe, rustix::fs::FallocateFlags::empty(), 0, 4096) {
+        eprintln!("skipped: this file system reserves no space: {error}");
+        return;
+    }
+    let path = directory.path().join("state");
+    let store = RedbStore::open(&path, Arc::new(ManualClock::new())).await.unwrap();
+    for n in 0..40 {
+        store.put(format!("key/{n}").as_bytes(), &[1; 50_000]).await.unwrap();
+        let file = std::fs::metadata(&path).unwrap();
+        assert!(file.blocks() * 512 >= file.len(), "{} of {} bytes", file.blocks() * 512, file.len());
+    }
+}
