@@ -30,6 +30,9 @@ fn main() -> ExitCode {
         stale += u64::from(summary.counts.stale);
         if !summary.wrong.is_empty() {
             failed += 1;
+            if seeds == 1 {
+                print!("{}", summary.history);
+            }
             println!("seed {seed}\n  {}", summary.wrong.join("\n  "));
         }
     }

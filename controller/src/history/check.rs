@@ -175,7 +175,11 @@ impl Replay<'_> {
             self.broken(Invariant::I4, line, format!("an ended compose changed by {:?}", line.cause));
         }
         if change.stopping && !change.cancelled && !(change.fail_fast && change.doomed_by.is_some()) {
-            self.broken(Invariant::I7, line, "it stops, but nobody cancelled it and nothing required failed".to_owned());
+            self.broken(
+                Invariant::I7,
+                line,
+                "it stops, but nobody cancelled it and nothing required failed".to_owned(),
+            );
         }
         self.header = Some(change.clone());
     }
@@ -206,7 +210,8 @@ impl Replay<'_> {
             let same = (last.to, last.attempt, last.committed, last.outputs)
                 == (change.to, change.attempt, change.committed, change.outputs);
             if unchanged && !same {
-                let text = format!("{} was stored as {} and found as {}", change.name, last.to.as_str(), change.to.as_str());
+                let text =
+                    format!("{} was stored as {} and found as {}", change.name, last.to.as_str(), change.to.as_str());
                 self.broken(Invariant::Durable, line, text);
             }
         } else if !job.unsure && state != change.from {
@@ -224,7 +229,11 @@ impl Replay<'_> {
                 let holder = job.executors.get(&change.attempt).copied();
                 let stale = change.attempt < newest || (holder.is_some() && holder != change.executor);
                 if stale {
-                    self.broken(Invariant::I2, line, format!("attempt {} committed {name}, {newest} is newer", change.attempt));
+                    self.broken(
+                        Invariant::I2,
+                        line,
+                        format!("attempt {} committed {name}, {newest} is newer", change.attempt),
+                    );
                 }
                 let verified = job.reported == Some((change.attempt, change.outputs));
                 if !job.unsure && !verified && line.cause != Cause::Found {
@@ -233,7 +242,11 @@ impl Replay<'_> {
                 job.commit = Some(mine);
             }
             (Some(commit), true) if commit != mine || (line.cause == Cause::VerifiedOk && !job.unsure) => {
-                self.broken(Invariant::I1, line, format!("{name} committed twice: attempts {} and {}", commit.0, mine.0));
+                self.broken(
+                    Invariant::I1,
+                    line,
+                    format!("{name} committed twice: attempts {} and {}", commit.0, mine.0),
+                );
             }
             (Some(_), false) => self.broken(Invariant::I1, line, format!("{name} was committed and is no more")),
             (Some(_), true) | (None, false) => {}
@@ -283,7 +296,11 @@ impl Replay<'_> {
         let name = &change.name;
         match change.to {
             JobState::Skipped { because } if !self.may_blame(change.job, because) => {
-                self.broken(Invariant::I7, line, format!("{name} was skipped because of job {because}, which it can do without"));
+                self.broken(
+                    Invariant::I7,
+                    line,
+                    format!("{name} was skipped because of job {because}, which it can do without"),
+                );
             }
             JobState::Cancelled if !self.header.as_ref().is_some_and(|header| header.stopping) => {
                 self.broken(Invariant::I7, line, format!("{name} was cancelled, but the compose does not stop"));
@@ -323,9 +340,10 @@ impl Replay<'_> {
 
     fn leases(&mut self, change: &JobChange, line: &Line) {
         let (Some(lease), Some(executor)) = (change.lease, change.executor) else { return };
-        let held = self.jobs.values().filter_map(|job| job.last.as_ref()).filter(|last| {
-            last.executor == Some(executor) && matches!(last.to, JobState::Offered | JobState::Running)
-        });
+        let held =
+            self.jobs.values().filter_map(|job| job.last.as_ref()).filter(|last| {
+                last.executor == Some(executor) && matches!(last.to, JobState::Offered | JobState::Running)
+            });
         let (mut attempts, mut cpu, mut memory) = (0, 0u32, 0u64);
         for last in held {
             attempts += 1;
@@ -347,7 +365,8 @@ impl Replay<'_> {
         let Some(header) = self.header.clone().filter(|_| !self.header_unsure) else { return };
         let states: Vec<JobState> = self.jobs.values().filter_map(|job| job.last.as_ref()).map(|job| job.to).collect();
         let told = u32::try_from(states.len()).unwrap_or(u32::MAX);
-        let open = states.iter().filter(|state| !state.is_terminal()).count() + header.jobs.saturating_sub(told) as usize;
+        let open =
+            states.iter().filter(|state| !state.is_terminal()).count() + header.jobs.saturating_sub(told) as usize;
         if header.ended && open > 0 {
             self.broken(Invariant::I3, last, format!("the compose has ended, {open} jobs have not"));
         }

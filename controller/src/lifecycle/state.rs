@@ -326,6 +326,12 @@ impl JobRecord {
         self.fence.filter(|_| self.state.has_attempt())
     }
 
+    /// Whether the files of that attempt are still to be looked at or moved: its worker must keep them.
+    pub fn needs_staging(&self, fence: Fence) -> bool {
+        let unpublished = self.committed && self.state != JobState::Published;
+        self.fence == Some(fence) && (self.state == JobState::Verifying || unpublished)
+    }
+
     /// Digest of a recorded output.
     pub fn output(&self, name: &str) -> Option<Digest> {
         if !self.committed {

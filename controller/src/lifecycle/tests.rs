@@ -166,7 +166,8 @@ fn wrong_outputs_fail_the_attempt() {
     run.offer(0, 1);
     let fence = run.fence(0);
     run.ok(succeeded(fence));
-    let effects = run.ok(Event::VerifyFailed { fence, class: FailureClass::Infra, cause: "out: digest differs".into() });
+    let effects =
+        run.ok(Event::VerifyFailed { fence, class: FailureClass::Infra, cause: "out: digest differs".into() });
     assert!(matches!(effects.as_slice(), [Effect::SendRefused { .. }]));
     assert_eq!(run.states(), "R", "another worker may do better");
     assert!(run.compose.jobs[0].outputs.is_empty());

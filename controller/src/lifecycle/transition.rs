@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tutti_job::Fence;
 
 use super::{
-    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition, JobRecord, JobState,
-    MAX_TRIES, Status, Timestamp, Usage,
+    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition,
+    JobRecord, JobState, MAX_TRIES, Status, Timestamp, Usage,
 };
 use crate::plan::{Need, PlanJob};
 
@@ -264,7 +264,8 @@ impl<'a> Transition<'a> {
         self.edit(job, |record| {
             record.class = Some(FailureClass::Poisoned);
             record.reason = cut(&reason, REASON);
-            record.hint = "look at the ends of the attempts' logs and at the workers' memory; retry runs it again".into();
+            record.hint =
+                "look at the ends of the attempts' logs and at the workers' memory; retry runs it again".into();
         });
     }
 

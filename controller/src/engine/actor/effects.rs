@@ -8,7 +8,7 @@ use tutti_proto::worker::{self as wire, session_response::Message};
 use super::{Actor, now};
 use crate::{
     engine::{Command, live::Busy, submission},
-    lifecycle::{Effect, Event, FailureClass, JobState, Output, Status, Usage},
+    lifecycle::{Effect, Event, FailureClass, Output, Status, Usage},
     publish::{self, PublishError, ReportedOutput},
     service::fence_to,
     volume,
@@ -96,11 +96,8 @@ impl Actor {
     /// repeats its outcome and is answered when they have.
     fn send_commit(&mut self, compose_id: &str, fence: Fence) {
         let Some(live) = self.composes.get(compose_id) else { return };
-        let unpublished = live
-            .compose
-            .job(fence.job)
-            .is_some_and(|record| record.state == JobState::Committed && record.fence == Some(fence));
-        if !unpublished {
+        // Also when moving them failed: a retry moves them again.
+        if !live.compose.job(fence.job).is_some_and(|record| record.needs_staging(fence)) {
             let commit = wire::Commit { fence: Some(fence_to(compose_id, &fence)) };
             self.send(fence.executor, Message::Commit(commit));
         }

@@ -68,6 +68,11 @@ impl Actor {
         let Some((compose_id, fence)) = fence_from(fence) else { return };
         let known = self.composes.get(&compose_id).is_some_and(|compose| live::known(compose, &fence));
         if !known || fence.executor != executor {
+            // An earlier incarnation's outcome, which this one found in its journal: refused, it would remove the files.
+            let record = self.composes.get(&compose_id).and_then(|live| live.compose.job(fence.job));
+            if record.is_some_and(|record| record.needs_staging(fence)) {
+                return;
+            }
             let refused = wire::Refused {
                 fence: Some(fence_to(&compose_id, &fence)),
                 reason: "no such attempt of this worker here".into(),
@@ -83,8 +88,10 @@ impl Actor {
         }
         let mut stray = false;
         for status in sync.running {
-            let current = fence_from(status.fence.clone()).is_some_and(|(id, fence)| self.is_current(&id, &fence));
-            stray |= !current;
+            let wanted = fence_from(status.fence.clone()).is_some_and(|(id, fence)| {
+                self.is_current(&id, &fence) && !self.composes.get(&id).is_some_and(|live| live.compose.is_stopping())
+            });
+            stray |= !wanted;
             self.progress(executor, status);
         }
         if stray {
@@ -97,10 +104,10 @@ impl Actor {
         record.and_then(|record| record.current()).is_some_and(|current| current == *fence)
     }
 
-    /// Everything that should run on a worker.
+    /// Everything that should run on a worker: not what was to be cancelled, whose Cancel may be lost.
     fn send_desired(&mut self, executor: u64) {
         let mut fences = Vec::new();
-        for (id, live) in &self.composes {
+        for (id, live) in self.composes.iter().filter(|(_, live)| !live.compose.is_stopping()) {
             for (_, record) in live.compose.numbered() {
                 if let Some(fence) = record.current().filter(|fence| fence.executor == executor) {
                     fences.push(fence_to(id, &fence));

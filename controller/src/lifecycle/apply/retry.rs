@@ -1,6 +1,6 @@
 //! Retry: dead jobs come back, with what they need and what they dragged along.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Applied, publish};
 use crate::{
@@ -52,10 +52,9 @@ fn choose(t: &Transition<'_>, asked: &[u32]) -> Result<BTreeSet<u32>, IllegalTra
     if asked.is_empty() {
         chosen.extend(t.compose.numbered().filter(|(_, record)| record.state.is_dead()).map(|(job, _)| job));
     }
-    for job in with_needs(t, &chosen) {
-        if let Some(user) = went_on_without(t, job) {
-            too_late = Some(IllegalTransition::TooLate { job: t.name(job), user: t.name(user) });
-            chosen.remove(&job);
+    for (job, (gone, user)) in too_late_to_retry(t) {
+        if chosen.remove(&job) {
+            too_late = Some(IllegalTransition::TooLate { job: t.name(gone), user: t.name(user) });
         }
     }
     match too_late {
@@ -63,6 +62,26 @@ fn choose(t: &Transition<'_>, asked: &[u32]) -> Result<BTreeSet<u32>, IllegalTra
         _ if chosen.is_empty() => Err(IllegalTransition::NothingToRetry),
         _ => Ok(chosen),
     }
+}
+
+/// Dead jobs that cannot come back, because somebody went on without them or without a dead job that they need: each
+/// with that job and the one that went on.
+fn too_late_to_retry(t: &Transition<'_>) -> BTreeMap<u32, (u32, u32)> {
+    let mut late = BTreeMap::new();
+    // Numbers are topological: what a job needs was decided before it.
+    for planned in &t.compose.plan.jobs {
+        let job = planned.number;
+        if !t.state(job).is_dead() {
+            continue;
+        }
+        let committed = t.record(job).is_ok_and(|record| record.committed);
+        let needed = planned.edges.iter().filter(|edge| edge.need == Need::Required && !committed);
+        let own = went_on_without(t, job).map(|user| (job, user));
+        if let Some(reason) = own.or_else(|| needed.filter_map(|edge| late.get(&edge.job).copied()).next()) {
+            late.insert(job, reason);
+        }
+    }
+    late
 }
 
 /// A job that took the failure of `job` for an answer and has begun.

@@ -40,9 +40,20 @@ pub(crate) enum Input {
 
 /// What the world does for an engine.
 pub(crate) enum Act {
-    Send { worker: usize, session: Session, down: Down },
-    Verify { fence: Fence, outputs: Vec<Output> },
-    Publish { job: u32, fence: Fence, outputs: Vec<Output> },
+    Send {
+        worker: usize,
+        session: Session,
+        down: Down,
+    },
+    Verify {
+        fence: Fence,
+        outputs: Vec<Output>,
+    },
+    Publish {
+        job: u32,
+        fence: Fence,
+        outputs: Vec<Output>,
+    },
     Status(Status),
     /// Text to append to the history.
     Lines(String),
@@ -113,11 +124,17 @@ pub(crate) fn load(store: &Store, plan: &Arc<Plan>) -> Option<Compose> {
 
 impl Engine {
     /// A controller that has just become the leader.
-    pub(crate) fn start(epoch: i64, store: &Store, plan: &Arc<Plan>, fail_fast: bool, batch_size: usize, now: i64) -> Self {
+    pub(crate) fn start(
+        epoch: i64,
+        store: &Store,
+        plan: &Arc<Plan>,
+        fail_fast: bool,
+        batch_size: usize,
+        now: i64,
+    ) -> Self {
         let stored = load(store, plan);
         let found = stored.is_some();
-        let compose =
-            stored.unwrap_or_else(|| Compose::new(COMPOSE, Arc::clone(plan), fail_fast, Timestamp(now)));
+        let compose = stored.unwrap_or_else(|| Compose::new(COMPOSE, Arc::clone(plan), fail_fast, Timestamp(now)));
         let mut engine = Self {
             epoch,
             remaining: compose.plan.critical_path_remaining(),
@@ -159,6 +176,11 @@ impl Engine {
         self.inbox.push_back(input);
     }
 
+    /// Whether that connection is open at this end: one that is forgotten is closed.
+    pub(crate) fn knows(&self, session: Session) -> bool {
+        self.workers.values().any(|known| known.session == Some(session))
+    }
+
     /// Whether the next step is a transaction.
     pub(crate) fn is_storing(&self) -> bool {
         !self.batches.is_empty()
@@ -175,7 +197,7 @@ impl Engine {
                 Fate::Away => return Step::More,
                 Fate::Unknown(applied) => {
                     if applied {
-                        drop(store.txn(self.epoch, batch, now));
+                        let _ = store.txn(self.epoch, batch, now);
                     }
                     return Step::More;
                 }
@@ -286,7 +308,7 @@ impl Engine {
         match up {
             Up::Hello { .. } => {}
             Up::Sync { running } => {
-                let stray = running.iter().any(|fence| !self.is_current(*fence));
+                let stray = self.compose.is_stopping() || running.iter().any(|fence| !self.is_current(*fence));
                 for fence in running {
                     let offered = self.compose.job(fence.job).is_some_and(|record| record.state == JobState::Offered);
                     if offered && self.is_current(fence) {
@@ -308,7 +330,10 @@ impl Engine {
 
     fn with_fence(&mut self, executor: u64, fence: Fence, event: Event, now: i64) {
         if fence.executor != executor {
-            return self.send(executor, Down::Refused(fence));
+            if !self.needs_staging(fence) {
+                self.send(executor, Down::Refused(fence));
+            }
+            return;
         }
         self.offers.remove(&fence);
         self.late(event, now);
@@ -349,12 +374,17 @@ impl Engine {
         self.reschedule = true;
     }
 
+    fn needs_staging(&self, fence: Fence) -> bool {
+        self.compose.job(fence.job).is_some_and(|record| record.needs_staging(fence))
+    }
+
     fn is_current(&self, fence: Fence) -> bool {
         self.compose.job(fence.job).and_then(JobRecord::current) == Some(fence)
     }
 
     fn send_desired(&mut self, executor: u64) {
-        let current = self.compose.numbered().filter_map(|(_, record)| record.current());
+        let stopping = self.compose.is_stopping();
+        let current = self.compose.numbered().filter(|_| !stopping).filter_map(|(_, record)| record.current());
         let fences = current.filter(|fence| fence.executor == executor).collect();
         self.send(executor, Down::Desired(fences));
     }
@@ -367,8 +397,7 @@ impl Engine {
     }
 
     fn send_commit(&mut self, fence: Fence) {
-        let record = self.compose.job(fence.job);
-        if !record.is_some_and(|record| record.state == JobState::Committed && record.fence == Some(fence)) {
+        if !self.needs_staging(fence) {
             self.send(fence.executor, Down::Commit(fence));
         }
     }

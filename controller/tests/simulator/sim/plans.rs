@@ -123,19 +123,23 @@ pub(crate) enum End {
     Skipped,
 }
 
-/// How all jobs end when nothing disturbs them but their fates, and those in `failed` fail too.
-pub(crate) fn undisturbed(plan: &Plan, fates: &[Fate], failed: &BTreeSet<u32>) -> Vec<End> {
+/// How all jobs end when nothing disturbs them but their fates, and those in `failed` fail too: with outputs
+/// that are recorded though they could not be moved, or none.
+pub(crate) fn undisturbed(plan: &Plan, fates: &[Fate], failed: &BTreeMap<u32, Vec<Output>>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     for (planned, fate) in plan.jobs.iter().zip(fates) {
         let dead = |edge: &Edge| edge.need == Need::Required && !matches!(ends[edge.job as usize], End::Made(_));
         let end = if planned.edges.iter().any(dead) {
             End::Skipped
-        } else if !fate.succeeds() || failed.contains(&planned.number) {
+        } else if !fate.succeeds() || failed.contains_key(&planned.number) {
             End::Failed
         } else {
-            let made = |job: u32, name: &str| match &ends[job as usize] {
-                End::Made(outputs) => outputs.iter().find(|output| output.name == name).map(|output| output.digest),
-                End::Failed | End::Skipped => None,
+            let made = |job: u32, name: &str| {
+                let outputs = match &ends[job as usize] {
+                    End::Made(outputs) => outputs,
+                    End::Failed | End::Skipped => failed.get(&job)?,
+                };
+                outputs.iter().find(|output| output.name == name).map(|output| output.digest)
             };
             End::Made(result_of(&close(planned, &made).expect("all needed inputs are made")))
         };

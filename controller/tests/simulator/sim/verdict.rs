@@ -1,10 +1,10 @@
 //! Whole runs from one seed, and what must be true at their end.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use tutti_controller::{
     history::{self, Expect},
-    lifecycle::{Compose, FailureClass, JobState, Status},
+    lifecycle::{Compose, FailureClass, JobState, Output, Status},
 };
 
 use super::{
@@ -25,6 +25,8 @@ pub(crate) struct Summary {
     pub(crate) counts: Counts,
     /// Everything that is wrong; empty for a good run.
     pub(crate) wrong: Vec<String>,
+    /// The event log.
+    pub(crate) history: String,
 }
 
 impl Profile {
@@ -91,7 +93,7 @@ impl World {
     }
 
     fn ended(&self) -> bool {
-        let ended = |compose: &Compose| compose.is_ended();
+        let ended = |compose: &Compose| compose.is_ended() && compose.counts().1 == 0;
         self.leader().is_some_and(|(_, engine)| ended(&engine.compose)) && self.stored().is_some_and(|c| ended(&c))
     }
 
@@ -116,7 +118,8 @@ impl World {
         tutti_controller::lifecycle::apply(compose, event, now).is_err()
     }
 
-    fn judge(mut self) -> Summary {
+    /// Judges the run as it is.
+    pub(crate) fn judge(mut self) -> Summary {
         let mut wrong = std::mem::take(&mut self.wrong);
         self.counts.stale = self.store.stale;
         let (lines, unread) = history::parse(&self.history);
@@ -129,7 +132,7 @@ impl World {
             None => wrong.push("nothing was stored".to_owned()),
             Some(compose) => self.judge_state(&compose, &mut wrong),
         }
-        Summary { counts: self.counts, wrong }
+        Summary { counts: self.counts, wrong, history: self.history }
     }
 
     fn judge_state(&mut self, compose: &Compose, wrong: &mut Vec<String>) {
@@ -149,25 +152,32 @@ impl World {
         let poisoned = compose.jobs.iter().filter(|record| record.class == Some(FailureClass::Poisoned));
         self.counts.poisoned = poisoned.count() as u32;
         // What nobody can retry any more counts as the world's fault, and everything else must be as if undisturbed.
-        let failed: BTreeSet<u32> = compose
+        let failed: BTreeMap<u32, Vec<Output>> = compose
             .numbered()
-            .filter(|(job, record)| record.state == JobState::Failed && self.went_on_without(compose, *job))
-            .map(|(job, _)| job)
+            .filter(|(job, record)| record.state.is_dead() && self.went_on_without(compose, *job))
+            .map(|(job, record)| (job, record.outputs.clone()))
             .collect();
-        let stopped = compose.header.cancelled || compose.header.stopping;
+        let stopped = compose.header.cancelled || compose.header.stopping || compose.header.fail_fast;
+        // What began while a job was committed ends well though that job can then not be published.
+        let unpublished = failed.values().any(|outputs| !outputs.is_empty());
+        let stopped = stopped || unpublished;
         let ends = undisturbed(&self.plan, &self.fates, &failed);
         for ((job, record), end) in compose.numbered().zip(&ends) {
             let name = format!("job {job}");
             let equal = match (record.state, end) {
                 (JobState::Published, End::Made(outputs)) => record.outputs == *outputs,
                 (JobState::Failed, End::Failed) | (JobState::Skipped { .. }, End::Skipped) => true,
+                (JobState::Skipped { .. }, End::Failed) => failed.contains_key(&job),
                 // What was stopped is not judged by where it would have come to.
                 (JobState::Cancelled, _) => stopped,
                 (JobState::Failed | JobState::Skipped { .. }, _) => stopped,
                 _ => false,
             };
-            if !equal {
-                wrong.push(format!("{name} is {:?} ({}), undisturbed it is {end:?}", record.state, record.reason));
+            if !equal && !unpublished {
+                wrong.push(format!(
+                    "{name} is {:?} ({}), undisturbed it is {end:?}, after {} retries",
+                    record.state, record.reason, self.counts.retries
+                ));
             }
             let planned = &self.plan.jobs[job as usize];
             let stands = record.state == JobState::Published && planned.has_tree_outputs();

@@ -23,15 +23,20 @@ enum Slot {
 /// What the world does for a worker.
 pub(crate) enum Act {
     Send(Up),
-    Start { fence: Fence, spec: JobSpec },
+    Start {
+        fence: Fence,
+        spec: JobSpec,
+    },
     /// The attempt ends as cancelled after that time.
-    Stop { fence: Fence, after_ms: i64 },
+    Stop {
+        fence: Fence,
+        after_ms: i64,
+    },
     /// Its staging directory is removed.
     Forget(Fence),
 }
 
 pub(crate) struct Worker {
-    pub(crate) number: usize,
     pub(crate) incarnation: u64,
     pub(crate) up: bool,
     pub(crate) paused_until: i64,
@@ -50,9 +55,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(number: usize, incarnation: u64, total: Resources) -> Self {
+    pub(crate) fn new(incarnation: u64, total: Resources) -> Self {
         Self {
-            number,
             incarnation,
             up: true,
             paused_until: 0,
@@ -110,7 +114,15 @@ impl Worker {
     }
 
     /// A message came. `refuses` is the mood of the day.
-    pub(crate) fn receive(&mut self, epoch: i64, session: Session, from: usize, down: Down, now: i64, refuses: bool) -> Vec<Act> {
+    pub(crate) fn receive(
+        &mut self,
+        epoch: i64,
+        session: Session,
+        from: usize,
+        down: Down,
+        now: i64,
+        refuses: bool,
+    ) -> Vec<Act> {
         if epoch < self.epoch {
             return vec![];
         }
