@@ -18,7 +18,7 @@ use tutti_distro::{
     variants::{Filter, Variant, Variants},
 };
 use tutti_job::{
-    Digest,
+    Digest, JobKind, JobName,
     params::{ExtraFile, LinkType, PkgsetArch},
 };
 
@@ -228,13 +228,19 @@ impl<'a> Accept<'a> {
     }
 
     fn spec(&mut self) -> Result<ComposeSpec, AcceptError> {
-        let (identity, source_date) = identity::resolve(self.settings, &self.options.identity)?;
+        let (mut identity, source_date) = identity::resolve(self.settings, &self.options.identity)?;
         let mut sources = vec![self.own_source()];
         let lookasides = self.lookaside_sources(&mut sources);
         let variants: Vec<Variant> = self.variants.all().cloned().collect();
         let variants =
             variants.iter().map(|variant| self.variant(variant, &lookasides)).collect::<Result<Vec<_>, _>>()?;
         let (only, skip) = self.selection()?;
+        let whole = JobName::new(JobKind::Metadata, "", "");
+        let names = |patterns: &[String]| patterns.iter().any(|pattern| whole.matches(pattern));
+        if (!only.is_empty() && !names(&only)) || names(&skip) {
+            // Only part of a compose, without its metadata: nothing that the latest link should lead to.
+            identity.latest_link = None;
+        }
         Ok(ComposeSpec {
             format: SPEC_FORMAT,
             identity,
@@ -257,7 +263,17 @@ impl<'a> Accept<'a> {
     fn selection(&self) -> Result<(Vec<String>, Vec<String>), AcceptError> {
         let mut only = self.options.only.clone();
         let mut skip = self.options.skip.clone();
-        only.extend(phase_patterns(&self.options.just_phases)?);
+        let just = phase_patterns(&self.options.just_phases)?;
+        if just.is_empty() && !self.options.just_phases.is_empty() {
+            let names = self.options.just_phases.join(", ");
+            return Err(AcceptError::Option {
+                option: "--just-phase",
+                message: format!(
+                    "{names} has no jobs here yet; hint: use pkgset, gather, createrepo, extra_files or repoclosure"
+                ),
+            });
+        }
+        only.extend(just);
         skip.extend(phase_patterns(&self.options.skip_phases)?);
         skip.extend(phase_patterns(&self.settings.skip_phases)?);
         Ok((only, skip))
@@ -427,7 +443,8 @@ fn undefined_groups(comps: &Comps, file: &str) -> Vec<String> {
     let environments = comps.environments.iter().map(|environment| {
         ("environment", &environment.id, environment.groups.iter().chain(&environment.options).collect::<Vec<_>>())
     });
-    let categories = comps.categories.iter().map(|category| ("category", &category.id, category.groups.iter().collect()));
+    let categories =
+        comps.categories.iter().map(|category| ("category", &category.id, category.groups.iter().collect()));
     let mut warnings = Vec::new();
     for (what, id, groups) in environments.chain(categories) {
         for group in groups.into_iter().filter(|group| comps.group(&group.id).is_none()) {

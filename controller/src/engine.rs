@@ -169,15 +169,6 @@ pub enum EngineError {
     /// A fault of this program.
     #[error("the engine panicked: {0}")]
     Panicked(String),
-    /// Stored state cannot be used.
-    #[error("state of compose {compose_id} cannot be read")]
-    State {
-        /// Compose.
-        compose_id: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
 }
 
 /// Loads stored state and starts the engine.

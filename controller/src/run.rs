@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tutti_store::{Campaign, Clock, Leadership, Operation, RedbStore, StateStore, SystemClock, Txn, campaign};
+use tutti_store::{
+    Campaign, Clock, CompactionPolicy, Compactor, Leadership, Operation, RedbStore, StateStore, SystemClock, Txn,
+    campaign,
+};
 
 use crate::{
     engine::{self, EngineError, Handle, LEADER_KEY, Timing},
@@ -61,10 +64,14 @@ impl Controller {
         store.txn(take_over).await.map_err(RunError::Election)?;
         let identity = format!("pid-{}", std::process::id()).into_bytes();
         let contest = Campaign { key: LEADER_KEY.to_vec(), identity, ttl: LEADER_TTL };
+        let (compacted, clock_for_compaction) = (Arc::clone(&shared), Arc::clone(&clock));
         let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
         let leadership = Arc::new(leadership);
         let config = engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
         let engine = engine::start(config).await?;
+        // Without it the past of every record stays in the file.
+        let compactor = Compactor::new(CompactionPolicy::default());
+        engine.handle.tasks().spawn("compaction", compactor.run(compacted, clock_for_compaction));
         let keeper = Arc::clone(&leadership);
         engine.handle.tasks().spawn("leader lease", async move { keeper.keep().await });
         Ok(Self { handle: engine.handle, engine: engine.task, leadership, store, stop })

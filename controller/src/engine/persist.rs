@@ -78,39 +78,27 @@ fn failpoint(name: impl FnOnce() -> &'static str) {
     let _ = tutti_failpoint::hit(name());
 }
 
-fn broken(compose_id: &str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> EngineError {
-    let compose_id = compose_id.to_owned();
-    move |source| EngineError::State { compose_id, source }
-}
-
 /// Reads every compose.
 pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live>, EngineError> {
     let page = store.list(keys::COMPOSES.as_bytes()).await?;
-    let mut metas = BTreeMap::<String, Meta>::new();
-    let mut headers = BTreeMap::<String, Header>::new();
-    let mut jobs = BTreeMap::<String, BTreeMap<u32, JobRecord>>::new();
+    let mut stored = BTreeMap::<String, Stored>::new();
     for kv in &page.kvs {
-        match keys::parse(&kv.key) {
-            Some(ComposeKey::Meta(id)) => {
-                let meta = serde_json::from_slice(&kv.value).map_err(|error| broken(id)(error.into()))?;
-                metas.insert(id.to_owned(), meta);
-            }
-            Some(ComposeKey::Header(id)) => {
-                let header = Header::decode(&kv.value).map_err(|error| broken(id)(error.into()))?;
-                headers.insert(id.to_owned(), header);
-            }
-            Some(ComposeKey::Job(id, number)) => {
-                let record = JobRecord::decode(&kv.value).map_err(|error| broken(id)(error.into()))?;
-                jobs.entry(id.to_owned()).or_default().insert(number, record);
-            }
-            None => {}
+        let (id, result) = match keys::parse(&kv.key) {
+            Some(ComposeKey::Meta(id)) => (id, stored.entry(id.to_owned()).or_default().meta(&kv.value)),
+            Some(ComposeKey::Header(id)) => (id, stored.entry(id.to_owned()).or_default().header(&kv.value)),
+            Some(ComposeKey::Job(id, number)) => (id, stored.entry(id.to_owned()).or_default().job(number, &kv.value)),
+            None => continue,
+        };
+        if let Err(error) = result {
+            // One compose that cannot be read must not keep the others from running.
+            tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "stored state cannot be read");
+            stored.entry(id.to_owned()).or_default().damaged = true;
         }
     }
     let mut composes = BTreeMap::new();
-    for (id, meta) in metas {
-        let Some(header) = headers.remove(&id) else { continue };
-        let records = jobs.remove(&id).unwrap_or_default();
-        match live(&id, meta, header, records) {
+    for (id, stored) in stored {
+        let (Some(meta), Some(header), false) = (stored.meta, stored.header, stored.damaged) else { continue };
+        match live(&id, meta, header, stored.jobs) {
             Ok(live) => {
                 composes.insert(id, live);
             }
@@ -121,6 +109,34 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
         }
     }
     Ok(composes)
+}
+
+/// What the store has of one compose.
+#[derive(Default)]
+struct Stored {
+    meta: Option<Meta>,
+    header: Option<Header>,
+    jobs: BTreeMap<u32, JobRecord>,
+    damaged: bool,
+}
+
+type Read = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+impl Stored {
+    fn meta(&mut self, value: &[u8]) -> Read {
+        self.meta = Some(serde_json::from_slice(value)?);
+        Ok(())
+    }
+
+    fn header(&mut self, value: &[u8]) -> Read {
+        self.header = Some(Header::decode(value)?);
+        Ok(())
+    }
+
+    fn job(&mut self, number: u32, value: &[u8]) -> Read {
+        self.jobs.insert(number, JobRecord::decode(value)?);
+        Ok(())
+    }
 }
 
 /// Reads the idempotency keys of submissions, each with its compose.

@@ -104,8 +104,18 @@ pub(crate) fn prepare(request: SubmitRequest) -> Result<Accepted, SubmitError> {
     planned(&spec)?;
     let target = Path::new(&request.target_dir);
     let top = make_directory(&mut spec, target)?;
+    let made = fill(request, spec, &top);
+    if made.is_err() && !holds_only_state(&top) {
+        // What was refused must not look like a compose.
+        let _ = std::fs::remove_dir_all(&top);
+    }
+    made
+}
+
+/// Fills the directory of a compose.
+fn fill(request: SubmitRequest, spec: ComposeSpec, top: &Path) -> Result<Accepted, SubmitError> {
     let plan = planned(&spec)?;
-    let volumes = Volumes::new(&top);
+    let volumes = Volumes::new(top);
     let sent: Vec<Digest> =
         request.blobs.iter().map(|blob| volume::put_blob(&volumes, &blob.data)).collect::<Result<_, _>>()?;
     for digest in spec.variants.iter().flat_map(|variant| variant.arches.values()).flat_map(|arch| arch.blobs()) {
@@ -113,18 +123,25 @@ pub(crate) fn prepare(request: SubmitRequest) -> Result<Accepted, SubmitError> {
             return Err(SubmitError::Blob(digest.to_string()));
         }
     }
-    write_files(&top, &spec)?;
+    write_files(top, &spec)?;
     write_comps(&volumes, &spec)?;
-    let spec_bytes = serde_json::to_vec(&spec).map_err(SubmitError::Encode)?;
-    let plan_bytes = serde_json::to_vec(&plan).map_err(SubmitError::Encode)?;
-    let meta = Meta {
-        spec: volume::put_blob(&volumes, &spec_bytes)?,
-        plan: volume::put_blob(&volumes, &plan_bytes)?,
-        top,
-        created: super::actor::now().0,
-        traceparent: Some(request.traceparent).filter(|text| !text.is_empty()),
-    };
+    let meta = write_plan(&volumes, &spec, &plan, request.traceparent)?;
+    // Last: a directory with STATUS was accepted whole.
+    volume::write_status(&volumes.top, "STARTED")?;
     Ok(Accepted { key: request.idempotency_key, spec, plan, meta })
+}
+
+/// Spec and plan as blobs, and where they are.
+fn write_plan(volumes: &Volumes, spec: &ComposeSpec, plan: &Plan, traceparent: String) -> Result<Meta, SubmitError> {
+    let spec_bytes = serde_json::to_vec(spec).map_err(SubmitError::Encode)?;
+    let plan_bytes = serde_json::to_vec(plan).map_err(SubmitError::Encode)?;
+    Ok(Meta {
+        spec: volume::put_blob(volumes, &spec_bytes)?,
+        plan: volume::put_blob(volumes, &plan_bytes)?,
+        top: volumes.top.clone(),
+        created: super::actor::now().0,
+        traceparent: Some(traceparent).filter(|text| !text.is_empty()),
+    })
 }
 
 fn planned(spec: &ComposeSpec) -> Result<Plan, SubmitError> {
@@ -151,7 +168,7 @@ fn make_directory(spec: &mut ComposeSpec, target: &Path) -> Result<PathBuf, Subm
     match std::fs::create_dir(&top) {
         Ok(()) => Ok(top),
         // `tutti compose` makes the directory first, to hold its state, and leaves the rest to us.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !top.join("STATUS").exists() => Ok(top),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && holds_only_state(&top) => Ok(top),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(SubmitError::Exists(top)),
         Err(error) => Err(volume::at("create compose directory", &top)(error).into()),
     }
@@ -169,6 +186,15 @@ fn write_comps(volumes: &Volumes, spec: &ComposeSpec) -> Result<(), SubmitError>
     Ok(())
 }
 
+/// Whether nothing is in a directory but the state of an embedded controller.
+fn holds_only_state(top: &Path) -> bool {
+    let only = |dir: &Path, name: &str| {
+        std::fs::read_dir(dir)
+            .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))
+    };
+    only(top, "work") && only(&top.join("work"), "tutti")
+}
+
 /// The files of a compose that people and tools look at first.
 fn write_files(top: &Path, spec: &ComposeSpec) -> Result<(), SubmitError> {
     let id = &spec.identity.compose_id;
@@ -179,6 +205,5 @@ fn write_files(top: &Path, spec: &ComposeSpec) -> Result<(), SubmitError> {
         let dir = top.join(dir);
         std::fs::create_dir_all(&dir).map_err(volume::at("create directory", &dir))?;
     }
-    volume::write_status(top, "STARTED")?;
     Ok(())
 }

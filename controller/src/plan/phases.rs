@@ -2,33 +2,7 @@
 
 use super::PlanError;
 
-/// Every phase name of Pungi (4.3.2 and later), of which some have no job here yet.
-pub const PHASES: [&str; 24] = [
-    "init",
-    "pkgset",
-    "gather",
-    "createrepo",
-    "extra_files",
-    "repoclosure",
-    "image_checksum",
-    "test",
-    "buildinstall",
-    "createiso",
-    "extra_isos",
-    "live_images",
-    "live_media",
-    "image_build",
-    "osbuild",
-    "kiwibuild",
-    "imagebuilder",
-    "ostree",
-    "ostree_container",
-    "ostree_installer",
-    "osbs",
-    "image_container",
-    "product_img",
-    "weaver",
-];
+pub use tutti_distro::config::PHASES;
 
 /// Returns the job patterns that these phases stand for. Phases without jobs of their own (`init`, `createiso` …)
 /// stand for none.

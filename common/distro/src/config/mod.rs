@@ -36,5 +36,5 @@ pub use settings::{
     LinkType, MediaChecksums, MultilibMethod, PackageRepo, Pkgset, Release, RepoLocation, Scm, ScmKind, Settings,
     Strictness,
 };
-pub use table::{OPTIONS, nearest, option};
+pub use table::{OPTIONS, PHASES, nearest, option};
 pub use value::{Dict, Kind, Location, Value};

@@ -13,7 +13,7 @@ const STRINGS: Shape = OneOrList(&Str);
 const VARIANT_ARCH_STRINGS: Shape = VariantArch(&STRINGS);
 
 /// Names of Pungi 4.3.2's phases and of later ones, as `skip_phases` takes them.
-pub(crate) const PHASES: &[&str] = &[
+pub const PHASES: &[&str] = &[
     "buildinstall",
     "createiso",
     "createrepo",

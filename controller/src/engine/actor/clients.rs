@@ -24,6 +24,12 @@ impl Actor {
     /// Stores a prepared compose and starts it; answers when it is durable.
     pub(super) fn accept(&mut self, accepted: Accepted, reply: Reply<api::SubmitResponse>) {
         let id = accepted.spec.identity.compose_id.clone();
+        if let Some(known) = self.find_submission(&accepted.key) {
+            // The same submission arrived twice at once; this copy lost and leaves nothing behind.
+            let top = accepted.meta.top;
+            self.handle.tasks().spawn_blocking(move || drop(std::fs::remove_dir_all(top)));
+            return self.later(move |_| drop(reply.send(Ok(known))));
+        }
         if self.composes.contains_key(&id) {
             drop(reply.send(Err(Status::already_exists(format!("compose {id} is known already")))));
             return;
