@@ -44,7 +44,9 @@ impl Dirty {
 /// More than one transaction is needed only when very many jobs change at once (a failure that skips them). A crash
 /// between two of them leaves dependents behind their producer's state, which loading repairs.
 pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Dirty) -> Result<(), EngineError> {
-    let operations: Vec<_> = dirty.operations.into_iter().collect();
+    let mut operations: Vec<_> = dirty.operations.into_iter().collect();
+    // Headers last: one that says the end must not be stored before the jobs that ended.
+    operations.sort_by_key(|(key, _)| matches!(keys::parse(key), Some(ComposeKey::Header(_))));
     for batch in operations.chunks(BATCH) {
         let mut txn = Txn::new().when(fence.compare());
         for (key, value) in batch {

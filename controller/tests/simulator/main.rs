@@ -109,8 +109,8 @@ fn r4_a_deposed_controller_makes_no_effective_write() {
 /// The same without the comparison of the leader key: the checker sees it.
 #[test]
 fn r4_a_store_that_compares_nothing_is_caught() {
-    let caught = (0..40).filter(|seed| deposed(*seed, true).1.wrong.iter().any(|text| text.starts_with("I2"))).count();
-    assert!(caught >= 30, "{caught} of 40");
+    let caught = (0..8).filter(|seed| deposed(*seed, true).1.wrong.iter().any(|text| text.starts_with("I2"))).count();
+    assert!(caught >= 6, "{caught} of 8");
 }
 
 /// A worker is cut off with its only job; `hands` says whether somebody else is there to take it.

@@ -21,6 +21,27 @@ fn seconds(time: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: time.as_secs() as i64, nanos: time.subsec_nanos() as i32 }
 }
 
+fn mismatch(volumes: &Volumes, reason: String) -> PublishError {
+    PublishError::Mismatch { path: volumes.top.clone(), reason }
+}
+
+/// Turns a panic, which is a fault of this program, into an error: a job must not hang because of it.
+fn caught<T>(volumes: &Volumes, work: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(mismatch(volumes, "looking at it panicked; the controller's log has more".to_owned())))
+}
+
+/// Tries again while an error may pass: a lost NFS reply, a disk that is full for a moment. About two seconds at most.
+fn patiently<T, E>(work: impl Fn() -> Result<T, E>, may_pass: impl Fn(&E) -> bool) -> Result<T, E> {
+    for pause in [20, 80, 300, 1500] {
+        match work() {
+            Err(error) if may_pass(&error) => std::thread::sleep(Duration::from_millis(pause)),
+            result => return result,
+        }
+    }
+    work()
+}
+
 fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
     let report =
         |output: &Output| ReportedOutput { name: output.name.clone(), digest: output.digest, size: output.size };
@@ -114,11 +135,11 @@ impl Actor {
         let volumes = live.volumes();
         let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
         self.handle.tasks().spawn_blocking(move || {
-            let result = match spec {
-                Ok(spec) => publish::verify(&volumes, &fence, &spec, &outputs),
+            let result = caught(&volumes, || match &spec {
+                Ok(spec) => publish::verify(&volumes, &fence, spec, &outputs),
                 // The inputs were committed when the job was offered; they cannot have gone.
-                Err(cause) => Err(PublishError::Mismatch { path: volumes.top.clone(), reason: cause }),
-            };
+                Err(cause) => Err(mismatch(&volumes, cause.clone())),
+            });
             handle.tell_blocking(Command::Verified { compose_id, fence, result });
         });
     }
@@ -155,10 +176,11 @@ impl Actor {
         let volumes = live.volumes();
         let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
         self.handle.tasks().spawn_blocking(move || {
-            let result = match spec {
-                Ok(spec) => publish::publish(&volumes, &fence, &spec, &outputs),
-                Err(cause) => Err(PublishError::Mismatch { path: volumes.top.clone(), reason: cause }),
+            let once = || match &spec {
+                Ok(spec) => publish::publish(&volumes, &fence, spec, &outputs),
+                Err(cause) => Err(mismatch(&volumes, cause.clone())),
             };
+            let result = patiently(|| caught(&volumes, once), PublishError::is_infra);
             handle.tell_blocking(Command::Published { compose_id, job, result });
         });
     }
@@ -177,7 +199,7 @@ impl Actor {
             }
             Err(error) => {
                 let cause = submission::chain(&error);
-                tracing::error!(compose_id, job, cause, "cannot publish, trying again");
+                tracing::error!(compose_id, job, cause, "cannot publish");
                 self.apply_late(compose_id, Event::PublishFailed { job, cause });
             }
         }
@@ -197,14 +219,13 @@ impl Actor {
         let volumes: Volumes = live.volumes();
         let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
         self.handle.tasks().spawn_blocking(move || {
-            let write = || {
-                volume::write_status(&volumes.top, status.as_str())?;
-                if let (Some(link), Some(target)) = (&link, volumes.top.parent()) {
-                    volume::move_latest_link(target, link, &compose_id)?;
-                }
-                Ok(())
-            };
-            let result = write();
+            let result = patiently(|| volume::write_status(&volumes.top, status.as_str()), |_| true);
+            if let (Ok(()), Some(link), Some(target)) = (&result, &link, volumes.top.parent())
+                && let Err(error) = volume::move_latest_link(target, link, &compose_id)
+            {
+                // The compose is whole without it; something else stands where the link should be.
+                tracing::error!(compose_id, error = %submission::chain(&error), "cannot move the latest link");
+            }
             handle.tell_blocking(Command::StatusWritten { compose_id: compose_id.clone(), last, result });
         });
     }
@@ -212,10 +233,13 @@ impl Actor {
     pub(super) fn status_written(&mut self, compose_id: &str, last: bool, result: Result<(), volume::VolumeError>) {
         let Some(live) = self.composes.get_mut(compose_id) else { return };
         live.writing_status = false;
+        let mut next = live.next_status.take();
         if let Err(error) = result {
-            tracing::error!(compose_id, error = %submission::chain(&error), "cannot write STATUS or the latest link");
+            tracing::error!(compose_id, error = %submission::chain(&error), "cannot write STATUS, trying again");
+            // The end is not told before STATUS says it.
+            next = next.or(Some((live.compose.header.status, last)));
         }
-        if let Some((status, last)) = live.next_status.take() {
+        if let Some((status, last)) = next {
             return self.start_status(compose_id, status, last);
         }
         live.settled = last && live.compose.is_ended();
