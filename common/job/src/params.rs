@@ -12,9 +12,9 @@
 //! | solve | `request` (gather request JSON), `universe/N` (own sources, N from 0), `lookaside-universe/N`, `parent` (parent's `result`), `lookaside/UID/ARCH` (results) | `result` |
 //! | trim | `set/N` (package set of source N), `solve/UID` | `binary/UID`, `debug/UID`, `source/UID` |
 //! | link | `binary`, `debug`; for arch `src`: `source/ARCH`? | trees `packages`, `debug-packages` (not for `src`) |
-//! | createrepo, createrepo-debug | `packages` (arch `src`: `source/ARCH`?), `records/N`, `comps`? | tree `repodata` |
+//! | createrepo, createrepo-debug | `packages` (arch `src`: `source/ARCH`?), `records/N`, `comps`? | tree `repodata`; `repomd`? (the bytes of repomd.xml; not of createrepo-debug) |
 //! | extra-files | – | tree `files` |
-//! | tree-info | `repodata/UID` (manifests; addons' ?) | tree `files` |
+//! | tree-info | `repomd/UID` (repomd.xml; addons' ?) | tree `files` |
 //! | repoclosure | `packages`, `universe/N`, `lookaside/UID` (package lists), `lookaside-universe/N` | `report` |
 //! | checksum | `files/N` (manifests) | tree `sums/N` |
 //! | metadata | `binary/UID/ARCH`?, `debug/UID/ARCH`?, `source/UID/ARCH`? | tree `metadata` |

@@ -95,7 +95,7 @@ fn inputs_and_targets_are_those_of_the_contract() {
     assert_eq!(input_names(job("createrepo.Server.x86_64")), ["comps", "packages", "records/0"]);
     assert_eq!(input_names(job("createrepo.Server.src")), ["records/0", "source/aarch64", "source/x86_64"]);
     assert_eq!(input_names(job("repoclosure.Everything.x86_64")), ["lookaside-universe/1", "packages", "universe/0"]);
-    assert_eq!(input_names(job("tree-info.Server.x86_64")), ["repodata/Server", "repodata/Server-HA"]);
+    assert_eq!(input_names(job("tree-info.Server.x86_64")), ["repomd/Server", "repomd/Server-HA"]);
     assert_eq!(
         targets(job("link.Server.x86_64")),
         ["debug-packages compose:Server/x86_64/debug/tree/Packages", "packages compose:Server/x86_64/os/Packages",]
@@ -104,7 +104,7 @@ fn inputs_and_targets_are_those_of_the_contract() {
         targets(job("link.Server-HA.x86_64")),
         ["debug-packages compose:Server/x86_64/debug/tree/addons/HA", "packages compose:Server/x86_64/os/addons/HA",]
     );
-    assert_eq!(targets(job("createrepo.Server-HA.src")), ["repodata compose:Server/source/tree/addons/HA/repodata"]);
+    assert_eq!(targets(job("createrepo.Server-HA.src")), ["repodata compose:Server/source/tree/addons/HA/repodata", "repomd "]);
     assert_eq!(
         targets(job("createrepo-debug.Server-optional.x86_64")),
         ["repodata compose:Server-optional/x86_64/debug/tree/repodata"]

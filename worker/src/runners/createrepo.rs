@@ -11,6 +11,8 @@ use tutti_repodata::{
 use super::place;
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
+/// Output with the bytes of repomd.xml, for jobs that hash it their own way.
+const REPOMD: &str = "repomd";
 /// Permission bits of metadata files.
 const MODE: u32 = 0o644;
 
@@ -85,7 +87,13 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         });
     }
     context.progress.set("write metadata", total, total);
-    Ok(vec![context.finish_tree("repodata", &Manifest::new(files)?)?])
+    let mut outputs = vec![context.finish_tree("repodata", &Manifest::new(files)?)?];
+    if context.spec.output(REPOMD).is_ok() {
+        let path = tree.join("repomd.xml");
+        let bytes = fs::read(&path).or_fail(FailureClass::Tool, || format!("failed to read {}", path.display()))?;
+        outputs.push(context.write_file(REPOMD, &bytes)?);
+    }
+    Ok(outputs)
 }
 
 fn combine(

@@ -1,15 +1,13 @@
 //! `tree-info`: `.treeinfo`, `.discinfo` and `media.repo` of one tree.
 //!
-//! The checksum of each `repodata/repomd.xml` is taken from createrepo's manifest: nothing of the tree is read. It is
-//! SHA-256 whatever `createrepo_checksum` says, since that is what manifests have; readers take the type from the file.
+//! Each `repodata/repomd.xml` comes as an input with its bytes: nothing of the tree is read. Its checksum has the type that
+//! `createrepo_checksum` names (pungi 4.3.2, `metadata.write_tree_info`).
 
 use tutti_distro::tree_info::{
     Product, TreeInfo, TreePaths, TreeVariant as Shown, TreeVariantKind, disc_info, media_repo,
 };
-use tutti_job::{
-    Digest, Manifest,
-    params::{TreeInfoParams, TreeVariant},
-};
+use tutti_job::params::{TreeInfoParams, TreeVariant};
+use tutti_repodata::ChecksumType;
 
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError};
 
@@ -20,8 +18,10 @@ use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError};
 pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     let params: TreeInfoParams = context.params()?;
     let mut info = describe(&params)?;
+    let kind = params.checksum_type.parse();
+    let kind: ChecksumType = kind.or_fail(FailureClass::Input, || "createrepo_checksum is not known")?;
     for variant in std::iter::once(&params.variant).chain(&params.addons) {
-        add_checksum(context, &mut info, variant)?;
+        add_checksum(context, &mut info, kind, variant)?;
     }
     let failed = |file: &'static str| move || format!("failed to make {file}");
     let texts = [
@@ -104,37 +104,32 @@ fn shown(variant: &TreeVariant) -> Result<Shown, RunnerError> {
 }
 
 /// Adds the checksum of a variant's `repomd.xml`; an addon whose repository could not be made has none.
-fn add_checksum(context: &JobContext, info: &mut TreeInfo, variant: &TreeVariant) -> Result<(), RunnerError> {
-    let name = format!("repodata/{}", variant.uid);
-    if context.spec.input(&name).is_err() {
-        // A layered product shows its parent's uid; its own repository is the only one then.
-        let Some(own) = only_repodata(context, variant) else { return Ok(()) };
-        return add_from(context, info, variant, &own);
-    }
-    add_from(context, info, variant, &name)
-}
-
-fn only_repodata(context: &JobContext, variant: &TreeVariant) -> Option<String> {
-    if variant.kind == "addon" {
-        return None;
-    }
-    let names = super::place::names_below(&context.spec, "repodata/");
-    match &names[..] {
-        [one] => Some(one.clone()),
-        _ => None,
-    }
-}
-
-fn add_from(context: &JobContext, info: &mut TreeInfo, variant: &TreeVariant, input: &str) -> Result<(), RunnerError> {
-    let manifest = Manifest::decode_checked(&context.input_bytes(input)?)?;
-    let entry = manifest.get("repomd.xml");
-    let entry = entry.ok_or_else(|| RunnerError::tool(format!("input {input} lists no repomd.xml")))?;
-    let digest = Digest::try_from(entry.digest.as_slice())
-        .or_fail(FailureClass::Tool, || format!("input {input} has no checksum of repomd.xml"))?;
+fn add_checksum(
+    context: &JobContext,
+    info: &mut TreeInfo,
+    kind: ChecksumType,
+    variant: &TreeVariant,
+) -> Result<(), RunnerError> {
+    let name = format!("repomd/{}", variant.uid);
+    // A layered product shows its parent's uid; its own repository is the only one then.
+    let known = context.spec.input(&name).is_ok().then_some(name);
+    let Some(input) = known.or_else(|| only_repomd(context, variant)) else { return Ok(()) };
+    let checksum = kind.hash(&context.input_bytes(&input)?);
     let path = match variant.repository.as_str() {
         "." | "" => "repodata/repomd.xml".to_owned(),
         below => format!("{below}/repodata/repomd.xml"),
     };
-    info.add_checksum(path, "sha256", &digest.to_string());
+    info.add_checksum(path, kind.name(), checksum.hex());
     Ok(())
+}
+
+fn only_repomd(context: &JobContext, variant: &TreeVariant) -> Option<String> {
+    if variant.kind == "addon" {
+        return None;
+    }
+    let names = super::place::names_below(&context.spec, "repomd/");
+    match &names[..] {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
 }

@@ -113,9 +113,9 @@ fn tree_info(view: &View<'_>, variant: &VariantSpec, arch: &str) -> Result<Draft
     let target = draft.path(Tree::new(variant, arch).repository())?;
     draft.outputs.push(OutputSpec::merge("files", &target));
     let createrepo = |uid: &str| JobName::new(JobKind::Createrepo, uid, arch);
-    draft.input(format!("repodata/{}", variant.uid), createrepo(&variant.uid), "repodata");
+    draft.input(format!("repomd/{}", variant.uid), createrepo(&variant.uid), "repomd");
     for addon in addons {
-        draft.input_if_planned(format!("repodata/{}", addon.uid), createrepo(&addon.uid), "repodata");
+        draft.input_if_planned(format!("repomd/{}", addon.uid), createrepo(&addon.uid), "repomd");
     }
     Ok(draft)
 }

@@ -106,6 +106,9 @@ fn createrepo(view: &View<'_>, variant: &VariantSpec, arch: &str, kind: JobKind)
     let root = if kind == JobKind::CreaterepoDebug { tree.debug_repository() } else { tree.repository() };
     let target = draft.path(root.and_then(|root| root.join("repodata")))?;
     draft.outputs.push(OutputSpec::directory("repodata", &target));
+    if kind == JobKind::Createrepo {
+        draft.outputs.push(OutputSpec::file("repomd"));
+    }
     for index in 0..view.spec.sources.len() {
         let serves = |arch: &str| view.own_sources(arch).any(|(known, _)| known == index);
         let wanted = if arch == "src" { variant.arches.keys().any(|arch| serves(arch)) } else { serves(arch) };

@@ -118,7 +118,7 @@ impl Chain {
         let comps = self.case.blob(b"<?xml version=\"1.0\"?><comps/>");
         let inputs =
             vec![Input::new(name, list), Input::new("comps", comps), input("records/0", &self.pkgset, "records")];
-        let outputs = vec![OutputSpec::directory("repodata", &compose(target))];
+        let outputs = vec![OutputSpec::directory("repodata", &compose(target)), OutputSpec::file("repomd")];
         self.case.run(spec(JobKind::Createrepo, &params, inputs, outputs)).unwrap()
     }
 
@@ -144,7 +144,7 @@ impl Chain {
             variant: variant("Server", "Server", "variant", "Packages", "."),
             addons: vec![variant("HA", "Server-HA", "addon", "addons/HA", "addons/HA")],
         };
-        let inputs = vec![input("repodata/Server", server, "repodata"), input("repodata/Server-HA", addon, "repodata")];
+        let inputs = vec![input("repomd/Server", server, "repomd"), input("repomd/Server-HA", addon, "repomd")];
         let outputs = vec![OutputSpec::merge("files", &compose("Server/x86_64/os"))];
         self.case.run(spec(JobKind::TreeInfo, &params, inputs, outputs)).unwrap()
     }
@@ -282,6 +282,7 @@ tree.validate()
 import hashlib
 for path, (kind, digest) in tree.checksums.checksums.items():
     data = open(os.path.join(top, "compose/Server/x86_64/os", path), "rb").read()
+    assert kind == "sha512", kind
     assert hashlib.new(kind, data).hexdigest() == digest, path
 assert len(tree.checksums.checksums) == 2
 "#;
