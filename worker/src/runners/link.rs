@@ -39,8 +39,9 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
 pub(super) fn access(context: &JobContext) -> Result<Access, RunnerError> {
     let params: LinkParams = context.params()?;
     let mut files = Vec::new();
+    let mut parents = BTreeMap::new();
     for package in outputs_of(context)?.into_iter().flat_map(|(_, packages)| packages) {
-        files.push(context.volumes.resolve(&package.path.parse::<LogicalPath>()?)?);
+        files.push(real(context.volumes.resolve(&package.path.parse::<LogicalPath>()?)?, &mut parents));
     }
     let directories = sandbox::covering_directories(files.iter().map(PathBuf::as_path), MAX_DIRECTORIES);
     Ok(match params.link_type {
@@ -48,6 +49,22 @@ pub(super) fn access(context: &JobContext) -> Result<Access, RunnerError> {
         LinkType::Copy => Access { reads: directories, ..Access::default() },
         LinkType::Symlink | LinkType::AbspathSymlink => Access::default(),
     })
+}
+
+/// Where a package really is: rules of the sandbox hold for the real directory of what a symbolic link leads to. What
+/// cannot be followed stays as it is; the job itself says what is wrong with it.
+fn real(file: PathBuf, parents: &mut BTreeMap<PathBuf, PathBuf>) -> PathBuf {
+    if fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_symlink()) {
+        return fs::canonicalize(&file).unwrap_or(file);
+    }
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return file };
+    if let Some(known) = parents.get(parent) {
+        return known.join(name);
+    }
+    let found = fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned());
+    let file = found.join(name);
+    parents.insert(parent.to_owned(), found);
+    file
 }
 
 /// Outputs with their packages.

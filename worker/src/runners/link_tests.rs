@@ -55,6 +55,23 @@ fn every_type_places_the_same_bytes() {
 }
 
 #[test]
+fn links_among_the_sources_are_covered_where_they_lead() {
+    let case = Case::new();
+    let root = fs::canonicalize(case.directory.path()).unwrap();
+    let [pool, repository] = ["pool", "repository"].map(|name| root.join(name));
+    fs::create_dir(&pool).unwrap();
+    fs::create_dir(&repository).unwrap();
+    let mut entry = package(&pool);
+    std::os::unix::fs::symlink("../pool/a-1-1.noarch.rpm", repository.join("a-1-1.noarch.rpm")).unwrap();
+    std::os::unix::fs::symlink("pool", root.join("linked")).unwrap();
+    for directory in ["repository", "linked", "pool"] {
+        entry.path = format!("file:{}", root.join(directory).join("a-1-1.noarch.rpm").display());
+        let covered = access(&case.context(job(&case, &entry, LinkType::Hardlink))).unwrap();
+        assert_eq!(covered.hard_links_from, [pool.clone()], "{directory}");
+    }
+}
+
+#[test]
 fn changed_and_missing_sources_are_refused() {
     let case = Case::new();
     let package = package(case.directory.path());
@@ -67,15 +84,19 @@ fn changed_and_missing_sources_are_refused() {
     assert!(error.cause.contains("a-1-1.noarch.rpm") && error.class == FailureClass::Input, "{error:?}");
 }
 
+/// Says why a test does not run; in CI that is a failure.
+fn skip(reason: &str) {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{reason}");
+    println!("skipped: {reason}");
+}
+
 #[test]
 fn other_filesystems() {
     let (Ok(other), case) = (tempfile::tempdir_in("/dev/shm"), Case::new()) else {
-        println!("skipped: no /dev/shm");
-        return;
+        return skip("no /dev/shm");
     };
     if fs::metadata(other.path()).unwrap().dev() == fs::metadata(case.directory.path()).unwrap().dev() {
-        println!("skipped: /dev/shm is no filesystem of its own");
-        return;
+        return skip("/dev/shm is no filesystem of its own");
     }
     let package = package(other.path());
     let error = case.run(job(&case, &package, LinkType::Hardlink)).err().unwrap();
