@@ -23,7 +23,12 @@ use tutti_telemetry::{LogFormat, TelemetryOptions};
 
 use args::{Cli, Command, Global};
 
+/// Permission bits that new files and directories do not get: the same tree comes out whoever composes it.
+const UMASK: u32 = 0o022;
+
 fn main() -> ExitCode {
+    // Before any thread runs: it holds for the whole process, and for the jobs that a worker starts.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
     // The child of a worker: no runtime, no telemetry, nothing between it and its job.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == "run-job") {
         return tutti_worker::child::main(&tutti_worker::runners::ALL);

@@ -25,7 +25,9 @@ use crate::{
 ///
 /// The exit status is 0 when a result was reported, whatever it says.
 pub fn main(runners: &Runners) -> ExitCode {
-    // First of all, so that no moment is without it.
+    // Trees do not depend on whom the worker runs as.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    // First of all that can fail, so that no moment is without it.
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         eprintln!("cannot tie this process to its worker: {error}");
         return ExitCode::from(70);
