@@ -149,7 +149,7 @@ pub(crate) struct ComposeArgs {
     pub(crate) resume: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// Jobs run at once; number of cores if not given
+    /// Cores that jobs use at once (most jobs use a part of one); all of this machine if not given
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<u32>,
 }

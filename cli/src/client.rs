@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use tonic::transport::Channel;
+use tutti_controller::plan;
 use tutti_proto::compose::{
     CancelRequest, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
     WhyRequest, compose_service_client::ComposeServiceClient,
@@ -51,6 +52,9 @@ impl Place {
 
 pub(crate) async fn submit(args: SubmitArgs) -> Result<u8> {
     let prepared = spec::prepare(&args.spec)?;
+    // The controller plans too; what there is to know about it is for this user's eyes.
+    let (_, plan_report) = plan::plan(&prepared.spec)?;
+    eprint!("{}", spec::planned(&plan_report));
     let target = std::path::absolute(&args.target_dir)?;
     let mut client = connect(&args.client.controller).await?;
     let key = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
@@ -180,6 +184,9 @@ pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {
         };
         let cores = f64::from(worker.cpu_milli) / 1000.0;
         println!("{:<32} {:<8} {state:<9} {cores} cores  {}", worker.worker_id, worker.arch, worker.running.join(", "));
+        for condition in &worker.conditions {
+            println!("  {condition}");
+        }
     }
     Ok(0)
 }

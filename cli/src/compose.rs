@@ -23,9 +23,7 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
     let mut prepared = spec::prepare(&args.spec)?;
     // Planned before anything is made: what cannot be composed leaves nothing behind.
     let (_, plan_report) = plan::plan(&prepared.spec)?;
-    for left_out in &plan_report.left_out {
-        eprintln!("left out: {}: {}", left_out.job, left_out.reason);
-    }
+    eprint!("{}", spec::planned(&plan_report));
     let target = std::path::absolute(&args.target_dir).context("cannot find the current directory")?;
     let identity = &mut prepared.spec.identity;
     let top = if identity.compose_id.is_empty() {

@@ -3,7 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use tutti_controller::accept::{self, AcceptOptions, IdentityOptions, LatestLink, Prepared};
+use tutti_controller::{
+    accept::{self, AcceptOptions, IdentityOptions, LatestLink, Prepared},
+    plan::PlanReport,
+};
 use tutti_distro::compose_id::ComposeType;
 use tutti_proto::compose::{Blob, SubmitRequest};
 
@@ -28,6 +31,13 @@ pub(crate) fn prepare(args: &SpecArgs) -> Result<Prepared> {
         eprintln!("warning: {warning}");
     }
     Ok(prepared)
+}
+
+/// What the planner has to say, a line each.
+pub(crate) fn planned(report: &PlanReport) -> String {
+    let notes = report.notes.iter().map(|note| format!("note: {note}\n"));
+    let left_out = report.left_out.iter().map(|item| format!("left out: {}: {}\n", item.job, item.reason));
+    notes.chain(left_out).collect()
 }
 
 /// `NAME=VALUE` pairs.
@@ -84,4 +94,20 @@ pub(crate) fn request(prepared: Prepared, target_dir: String, idempotency_key: S
         target_dir,
         traceparent: tutti_telemetry::current_traceparent().unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tutti_controller::plan::LeftOut;
+
+    use super::*;
+
+    #[test]
+    fn what_the_planner_says_is_shown() {
+        let left_out = LeftOut { job: "createrepo.Server.x86_64".parse().unwrap(), reason: "--skip repo".into() };
+        let report = PlanReport { left_out: vec![left_out], notes: vec!["--only x matches nothing".into()] };
+        let text = planned(&report);
+        assert_eq!(text, "note: --only x matches nothing\nleft out: createrepo.Server.x86_64: --skip repo\n");
+        assert_eq!(planned(&PlanReport::default()), "");
+    }
 }
