@@ -144,7 +144,18 @@ impl<'a> Dnf<'a> {
         verdict
     }
 
-    /// Downloads packages with all they need for an empty root; all must come, and nothing be installed.
+    /// The newest package of each name for an x86_64 machine: its NEVRA.
+    #[must_use]
+    pub fn newest(&self, names: &[&str]) -> BTreeMap<String, String> {
+        let format = "%{name} %{name}-%{epoch}:%{version}-%{release}.%{arch}";
+        let arguments = ["repoquery", "--latest-limit", "1", "--arch", "x86_64", "--arch", "noarch", "--queryformat"];
+        let ended = self.run(&[arguments.as_slice(), &[format], names].concat()).expect(0);
+        let pairs = ended.stdout.lines().filter_map(|line| line.split_once(' '));
+        pairs.filter(|(name, _)| names.contains(name)).map(|(name, text)| (name.to_owned(), nevra(text))).collect()
+    }
+
+    /// Downloads packages with all they need for an empty root, and installs nothing. What the files are, their headers
+    /// say to rpm: the newest package of each name must be there, and nothing that the repositories do not list.
     pub fn download(&self, packages: &[&str]) {
         let root = self.scratch.join("root");
         let directory = self.scratch.join("packages");
@@ -152,12 +163,25 @@ impl<'a> Dnf<'a> {
         let mut arguments = vec!["install", "--downloadonly", &paths[0], &paths[1]];
         arguments.extend(packages);
         let ended = self.run(&arguments).expect(0);
-        let files = crate::tree::list(&directory);
+        let got = headers(&directory);
+        let newest = self.newest(packages);
         for package in packages {
-            let found = files.keys().any(|file| file.starts_with(&format!("{package}-")));
-            assert!(found, "{package} is not among {files:?}\n{}", ended.text());
+            let found = newest.get(*package).is_some_and(|nevra| got.contains(nevra));
+            assert!(found, "{package} of {newest:?} is not among {got:?}\n{}", ended.text());
         }
+        let foreign: Vec<_> = got.difference(&self.query()).cloned().collect();
+        assert!(foreign.is_empty(), "no repository lists {foreign:?}");
     }
+}
+
+/// NEVRAs in the headers of all RPM files below a directory.
+fn headers(directory: &Path) -> BTreeSet<String> {
+    let files: Vec<String> = crate::tree::list(directory).into_keys().filter(|file| file.ends_with(".rpm")).collect();
+    assert!(!files.is_empty(), "no packages in {}", directory.display());
+    let mut command = Command::new("rpm");
+    command.args(["-qp", "--nosignature", "--qf", "%{NAME}-%{EPOCHNUM}:%{VERSION}-%{RELEASE}.%{ARCH}\n"]);
+    command.args(files.iter().map(|file| directory.join(file)));
+    run(command).expect(0).stdout.lines().map(nevra).collect()
 }
 
 /// A NEVRA without an epoch of 0.
@@ -183,15 +207,27 @@ pub fn parse_verdict(text: &str) -> Verdict {
     verdict
 }
 
-/// Everything that is asked of a good compose of x86_64 packages: variants with those whose repositories help them, and
-/// packages to install from the last of them with its helpers.
-pub fn check_all(compose: &Compose, sources: &[&Path], variants: &[(&str, &[&str])], install: &[&str]) {
+/// A variant's x86_64 repository, for the judges.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The variant's UID.
+    pub uid: &'a str,
+    /// Variants whose repositories help it.
+    pub helpers: &'a [&'a str],
+    /// Packages to install from it and its helpers.
+    pub install: &'a [&'a str],
+}
+
+/// Everything that is asked of a good compose, whose x86_64 repositories `variants` must name all.
+pub fn check_all(compose: &Compose, sources: &[&Path], variants: &[Judged<'_>]) {
     assert_eq!(compose.status(), "FINISHED");
     let listed = repodata(compose);
     productmd(compose);
     hardlinks(compose, sources);
-    let mut last = Vec::new();
-    for (variant, helpers) in variants {
+    let judged: BTreeSet<String> = variants.iter().map(|variant| repository_of(compose, variant.uid)).collect();
+    let all = compose.repositories().into_iter().filter(|path| path.contains("/x86_64/os"));
+    assert_eq!(judged, all.collect(), "each x86_64 repository has its judgement");
+    for Judged { uid: variant, helpers, install } in variants {
         let paths: Vec<String> =
             [*variant].iter().chain(*helpers).map(|variant| repository_of(compose, variant)).collect();
         let Some(alone) = Dnf::new(compose, &[&paths[0]]) else { return };
@@ -199,10 +235,10 @@ pub fn check_all(compose: &Compose, sources: &[&Path], variants: &[(&str, &[&str
             assert_eq!(&alone.query(), packages, "{variant}");
         }
         check_closure(compose, variant, &paths);
-        last = paths;
-    }
-    if let Some(dnf) = Dnf::new(compose, &last.iter().map(String::as_str).collect::<Vec<_>>()) {
-        dnf.download(install);
+        assert!(!install.is_empty(), "{variant}: nothing to install");
+        if let Some(dnf) = Dnf::new(compose, &paths.iter().map(String::as_str).collect::<Vec<_>>()) {
+            dnf.download(install);
+        }
     }
 }
 

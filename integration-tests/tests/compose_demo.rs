@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::FileTypeExt};
 use serde_json::Value;
 use tutti_integration_tests::{
     compose::{Run, jobs},
-    judges,
+    judges::{self, Judged},
     scratch::{Scratch, read},
     sources,
     stream::{self, text},
@@ -79,9 +79,12 @@ fn other_tools_agree_with_it() {
     let scratch = Scratch::new("demo-judged");
     let config = sources::demo(&scratch.join("demo"));
     let (compose, events) = Run::default().compose(&config, &scratch.join("composes"), 0);
-    let variants: [(&str, &[&str]); 3] =
-        [("Everything", &[]), ("Server", &[]), ("Server-HighAvailability", &["Server"])];
-    judges::check_all(&compose, &[&scratch.join("demo/repos")], &variants, &["pcs", "httpd"]);
+    let variants = [
+        Judged { uid: "Everything", helpers: &[], install: &["bash", "pcs"] },
+        Judged { uid: "Server", helpers: &[], install: &["bash", "httpd"] },
+        Judged { uid: "Server-HighAvailability", helpers: &["Server"], install: &["pcs", "httpd"] },
+    ];
+    judges::check_all(&compose, &[&scratch.join("demo/repos")], &variants);
     if let Some(dnf) = judges::Dnf::new(&compose, &["Server/x86_64/os"]) {
         let groups = dnf.run(&["group", "list", "--hidden"]).expect(0);
         for name in ["Core", "Editors", "Web Server", "Demo Server"] {

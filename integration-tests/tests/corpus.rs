@@ -2,18 +2,35 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
-use tutti_integration_tests::{compose::Run, corpus, judges, scratch::Scratch};
+use tutti_integration_tests::{
+    compose::Run,
+    corpus,
+    judges::{self, Judged},
+    scratch::Scratch,
+};
 
-type Variants<'a> = [(&'a str, &'a [&'a str])];
+const VARIANTS: [Judged<'_>; 8] = [
+    judged("Cloud", &[]),
+    judged("Everything", &[]),
+    judged("Labs", &[]),
+    judged("Server", &[]),
+    judged("Server-HighAvailability", &["Server"]),
+    judged("Server-optional", &["Server"]),
+    judged("Spins", &[]),
+    judged("Workstation", &[]),
+];
+/// What runs the large one.
+const LARGE: &str = "TUTTI_CORPUS_LARGE=1 cargo nextest run -p tutti-integration-tests --test corpus";
 
-const VARIANTS: &Variants<'_> =
-    &[("Everything", &[]), ("Server", &[]), ("Server-HighAvailability", &["Server"]), ("Workstation", &[])];
+const fn judged<'a>(uid: &'a str, helpers: &'a [&'a str]) -> Judged<'a> {
+    Judged { uid, helpers, install: &["bash", "coreutils"] }
+}
 
 fn compose_corpus(name: &str, sources: u32, arches: &str) {
     let scratch = Scratch::new(name);
     let Some(config) = corpus::make(&scratch.join("corpus"), sources, arches) else { return };
     let (compose, _) = Run::default().compose(&config, &scratch.join("composes"), 0);
-    judges::check_all(&compose, &[&scratch.join("corpus/repos")], VARIANTS, &["bash", "coreutils"]);
+    judges::check_all(&compose, &[&scratch.join("corpus/repos")], &VARIANTS);
 }
 
 #[test]
@@ -21,11 +38,11 @@ fn sixty_sources_for_two_architectures() {
     compose_corpus("corpus-b", 60, "x86_64,aarch64");
 }
 
-/// 41,000 packages: minutes, so only where `TUTTI_CORPUS_LARGE=1` asks for it.
+/// 41,000 packages: minutes, so a command of its own (docs/testing.md), in CI too.
 #[test]
 fn two_thousand_sources_for_four_architectures() {
     if std::env::var("TUTTI_CORPUS_LARGE").as_deref() != Ok("1") {
-        eprintln!("skipped: the large corpus takes minutes; TUTTI_CORPUS_LARGE=1 runs it");
+        eprintln!("skipped: the large corpus takes minutes; to run it: {LARGE}");
         return;
     }
     compose_corpus("corpus-c", 2000, "x86_64,aarch64,ppc64le,s390x");

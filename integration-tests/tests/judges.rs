@@ -12,7 +12,7 @@ use std::{
 use tutti_integration_tests::{
     compose::{Compose, Run},
     judges::{self, Dnf},
-    program::run,
+    program::{has_tool, run},
     scratch::{Scratch, read},
     sources,
 };
@@ -75,6 +75,19 @@ fn damage_is_noticed() {
     });
     notices("changed package", || drop(judges::repodata(&compose)));
     notices("package that is no link", || judges::hardlinks(&compose, &[&sources]));
+
+    let install = |compose: &Compose| {
+        if let Some(dnf) = Dnf::new(compose, &["Server/x86_64/os"]) {
+            dnf.download(&["bash"]);
+        }
+    };
+    install(&good);
+    let compose = damaged("swapped-package");
+    let other = fs::read(compose.tree("Server/x86_64/os/Packages/h/httpd-2.4.58-1.x86_64.rpm")).unwrap();
+    rewrite(&compose.tree(bash), |_| other.clone());
+    if has_tool("dnf") {
+        notices("package that is another", || install(&compose));
+    }
 
     let compose = damaged("rpms-json");
     rewrite(&compose.tree("metadata/rpms.json"), |bytes| {

@@ -72,9 +72,14 @@ fn r15_full_tmpfs_refuses_and_goes_on() {
     assert!(output.status.success() && text.contains("went on after"), "{text}{errors}");
 }
 
-/// The same faults on a disk in memory are always tested: `r15_full_disk_refuses_and_goes_on`.
+/// A skip in CI too: containers seldom allow mounts. The same faults on a disk in memory are always tested:
+/// `r15_full_disk_refuses_and_goes_on`.
 fn skip(reason: &str) {
-    eprintln!("skipped: this machine does not allow a tmpfs of its own: {}", reason.trim());
+    eprintln!(
+        "skipped, with CI=true too: no right to mount a tmpfs here (unshare --mount --user): {}; \
+         r15_full_disk_refuses_and_goes_on tests the same on a disk in memory",
+        reason.trim()
+    );
 }
 
 /// The file's pages have their room before they are written, so no commit within it can meet a full disk.
@@ -84,7 +89,7 @@ async fn r15_the_file_has_no_holes() {
     let directory = tempfile::tempdir().unwrap();
     let probe = std::fs::File::create(directory.path().join("probe")).unwrap();
     if let Err(error) = rustix::fs::fallocate(&probe, rustix::fs::FallocateFlags::empty(), 0, 4096) {
-        eprintln!("skipped: this file system reserves no space: {error}");
+        eprintln!("skipped, with CI=true too: the file system of the temporary directory reserves no space: {error}");
         return;
     }
     let path = directory.path().join("state");

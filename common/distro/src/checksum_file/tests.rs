@@ -71,11 +71,7 @@ fn coreutils_accepts_the_file() {
     let output = std::process::Command::new("sha256sum").args(["-c", "CHECKSUM"]).current_dir(dir.path()).output();
     let output = match output {
         Ok(output) => output,
-        Err(error) if std::env::var_os("CI").is_none_or(|value| value != "true") => {
-            println!("skipped: sha256sum cannot be run: {error}");
-            return;
-        }
-        Err(error) => unreachable!("sha256sum cannot be run: {error}"),
+        Err(error) => return crate::testing::skip(&format!("sha256sum cannot be run: {error}")),
     };
     assert!(output.status.success(), "{output:?}");
 }
