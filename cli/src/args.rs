@@ -50,7 +50,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Stop a compose
     Cancel(OneArgs),
-    /// Run failed jobs again, of a DOOMED compose too; finished jobs are kept
+    /// Run failed jobs again, of a DOOMED compose too; finished jobs are kept. A failable job that the rest of the
+    /// compose has gone on without cannot be retried: make a new compose
     Retry(RetryArgs),
     /// Say what a job waits for, or why no worker can run it
     Why(WhyArgs),

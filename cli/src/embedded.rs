@@ -28,8 +28,8 @@ use crate::connect::{self, Address};
 const STATE: &str = "work/tutti/state.redb";
 /// Where a running one says how to reach it.
 const ADDRESS: &str = "work/tutti/controller";
-/// Longest time for children to die after the worker was told to stop.
-const STOP: Duration = Duration::from_secs(10);
+/// Longest time for the worker to end: killing its children, and asking for answers to its last outcomes (10 s).
+const STOP: Duration = Duration::from_secs(30);
 
 /// A running pair of controller and worker.
 pub(crate) struct Embedded {

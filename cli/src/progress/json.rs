@@ -87,6 +87,7 @@ pub(crate) fn worker_object(worker: &tutti_proto::compose::Worker) -> Value {
         "last_seen_ms": millis(&worker.last_seen),
         "cpu_milli": worker.cpu_milli,
         "memory_bytes": worker.memory_bytes,
+        "conditions": worker.conditions,
     })
 }
 

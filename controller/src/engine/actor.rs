@@ -6,8 +6,8 @@ mod sessions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::mpsc;
@@ -32,10 +32,13 @@ const TICK: Duration = Duration::from_millis(250);
 /// Commands taken in one turn: enough to share a transaction, few enough to answer soon.
 const TURN: usize = 256;
 
-/// The wall clock in milliseconds. The one place where the engine asks for it.
+/// Milliseconds since 1970 that never go back or jump: the wall clock at the first call, and the monotonic clock since.
+/// A step of the wall clock ends no lease and no offer. The one place where the engine asks for the time.
 pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    static START: OnceLock<(Instant, Duration)> = OnceLock::new();
+    let (start, wall) =
+        START.get_or_init(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
+    Timestamp(i64::try_from((*wall + start.elapsed()).as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Something to do after the turn's changes are stored.

@@ -28,6 +28,7 @@ pub(super) struct Worker {
     pub(super) cpu_milli: u32,
     pub(super) memory_bytes: u64,
     pub(super) draining: bool,
+    pub(super) conditions: Vec<String>,
     pub(super) session: Option<(SessionId, Sender)>,
     pub(super) last_seen: Timestamp,
     sent: u64,
@@ -84,6 +85,7 @@ impl Workers {
             cpu_milli: resources.cpu_milli,
             memory_bytes: resources.memory_bytes,
             draining,
+            conditions: Vec::new(),
             session: Some((session, sender)),
             last_seen: now,
             sent: 0,
@@ -131,6 +133,12 @@ impl Workers {
         }
     }
 
+    pub(super) fn set_conditions(&mut self, executor: u64, conditions: Vec<String>) {
+        if let Some(worker) = self.by_executor.get_mut(&executor) {
+            worker.conditions = conditions;
+        }
+    }
+
     /// Marks workers of that name; returns whether there is one.
     pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> bool {
         let mut found = false;
@@ -160,6 +168,7 @@ impl Workers {
             cpu_milli: 0,
             memory_bytes: 0,
             draining: false,
+            conditions: Vec::new(),
             session: None,
             last_seen: now,
             sent: 0,
@@ -246,6 +255,7 @@ impl Workers {
                 last_seen: Some(timestamp(worker.last_seen.0)),
                 cpu_milli: worker.cpu_milli,
                 memory_bytes: worker.memory_bytes,
+                conditions: worker.conditions.clone(),
             })
             .collect()
     }

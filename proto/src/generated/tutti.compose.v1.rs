@@ -269,6 +269,9 @@ pub struct Worker {
     pub cpu_milli: u32,
     #[prost(uint64, tag = "8")]
     pub memory_bytes: u64,
+    /// What the worker says of itself that people should know, such as jobs that run unconfined.
+    #[prost(string, repeated, tag = "9")]
+    pub conditions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -86,6 +86,8 @@ impl Actor {
         if sync.draining {
             self.workers.set_draining(executor, true);
         }
+        let conditions = sync.conditions.iter().take(8).map(|condition| clip(condition, 200)).collect();
+        self.workers.set_conditions(executor, conditions);
         let mut stray = false;
         for status in sync.running {
             let wanted = fence_from(status.fence.clone()).is_some_and(|(id, fence)| {
