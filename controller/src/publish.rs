@@ -9,15 +9,20 @@
 //! | manifest of tree `NAME` | `manifests/NAME` | blob |
 //! | tree `NAME` | `trees/NAME/…` | its target in the compose |
 
+mod tree;
+
 use std::{
+    collections::BTreeSet,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use tutti_failpoint::failpoint;
-use tutti_job::{Digest, Entry, EntryKind, Fence, JobSpec, LogicalPath, Manifest, OutputSpec, PublishMode, Volumes};
+use tutti_job::{
+    Digest, Entry, EntryKind, Fence, JobSpec, LogicalPath, Manifest, OutputSpec, PathError, PublishMode, Root, Volumes,
+};
 
+use self::tree::Sources;
 use crate::volume::{self, VolumeError, at};
 
 /// One output as a worker reports it.
@@ -110,14 +115,13 @@ pub fn verify(
     if names != declared {
         return Err(PublishError::Names { reported: names, declared });
     }
-    let staging = volumes.staging_of(fence);
     let mut hashed = 0;
     for output in reported {
         let declared = spec.output(&output.name).map_err(|_| PublishError::Names {
             reported: names.clone(),
             declared: spec.outputs.iter().map(|output| output.name.clone()).collect(),
         })?;
-        hashed += verify_output(volumes, &staging, declared, output)?;
+        hashed += verify_output(volumes, fence, declared, output)?;
     }
     failpoint!("publish.verify.after");
     Ok(hashed)
@@ -125,130 +129,72 @@ pub fn verify(
 
 fn verify_output(
     volumes: &Volumes,
-    staging: &Path,
+    fence: &Fence,
     declared: &OutputSpec,
     reported: &ReportedOutput,
 ) -> Result<u64, PublishError> {
     let part = if declared.is_tree() { "manifests" } else { "out" };
-    let staged = staging.join(part).join(&reported.name);
+    let (staged, present) = staged(volumes, fence, part, &reported.name)?;
     let blob = volumes.blob(&reported.digest);
     // After a crash in the middle, what was staged may already be a blob: both places count.
-    let present = if staged.exists() { &staged } else { &blob };
-    let file_size = (!declared.is_tree()).then_some(reported.size);
-    let mut hashed = check_file(present, &reported.digest, file_size)?;
-    if declared.is_tree() {
-        let bytes = fs::read(present).map_err(at("read manifest", present))?;
-        let manifest = Manifest::decode_checked(&bytes)
-            .map_err(|source| PublishError::Manifest { name: reported.name.clone(), source })?;
-        hashed += verify_tree(volumes, &staging.join("trees").join(&reported.name), declared, &manifest)?;
-    }
+    let present = if present.is_some() { &staged } else { &blob };
+    let hashed = if declared.is_tree() {
+        let (manifest, length) = tree::read_manifest(present, reported)?;
+        length + verify_tree(volumes, fence, reported, &manifest)?
+    } else {
+        tree::check_file(present, &reported.digest, Some(reported.size))?
+    };
     volume::adopt_blob(volumes, &staged, &reported.digest)?;
     Ok(hashed)
 }
 
-fn verify_tree(volumes: &Volumes, tree: &Path, output: &OutputSpec, manifest: &Manifest) -> Result<u64, PublishError> {
+/// Path of a staged file or tree, and what is there. All directories that lead to it must be real ones.
+fn staged(
+    volumes: &Volumes,
+    fence: &Fence,
+    part: &str,
+    name: &str,
+) -> Result<(PathBuf, Option<fs::Metadata>), PublishError> {
+    let relative = Path::new(&fence.to_string()).join(part).join(name);
+    let base = volumes.top.join(Volumes::STAGING);
+    let found = tree::look(&base, &relative)?;
+    Ok((base.join(relative), found))
+}
+
+fn verify_tree(
+    volumes: &Volumes,
+    fence: &Fence,
+    output: &ReportedOutput,
+    manifest: &Manifest,
+) -> Result<u64, PublishError> {
+    let (tree, _) = staged(volumes, fence, "trees", &output.name)?;
+    tree::check_paths(&tree, manifest)?;
+    let mut sources = Sources::new(volumes)?;
     let mut hashed = 0;
     for entry in &manifest.entries {
-        hashed += verify_entry(volumes, &tree.join(&entry.path), output, entry)?;
-    }
-    let listed = manifest.entries.iter().filter(|entry| entry.kind != i32::from(EntryKind::Directory)).count();
-    let found = count_files(tree)?;
-    if found != listed {
-        let reason = format!("holds {found} files, the manifest lists {listed}");
-        return Err(PublishError::Mismatch { path: tree.to_owned(), reason });
+        hashed += verify_entry(&mut sources, &tree.join(&entry.path), output, entry)?;
     }
     Ok(hashed)
 }
 
-fn verify_entry(volumes: &Volumes, path: &Path, output: &OutputSpec, entry: &Entry) -> Result<u64, PublishError> {
-    let mismatch = |reason: String| PublishError::Mismatch { path: path.to_owned(), reason };
-    let metadata = fs::symlink_metadata(path).map_err(at("look at", path))?;
+fn verify_entry(
+    sources: &mut Sources<'_>,
+    path: &Path,
+    output: &ReportedOutput,
+    entry: &Entry,
+) -> Result<u64, PublishError> {
+    let metadata = tree::check_stat(path, entry)?;
     match EntryKind::try_from(entry.kind) {
         Ok(EntryKind::File) => {
-            let digest = Digest::try_from(entry.digest.as_slice()).map_err(|error| mismatch(error.to_string()))?;
-            if !metadata.is_file() {
-                return Err(mismatch("is not a regular file".into()));
-            }
-            check_file(path, &digest, Some(entry.size))
+            let digest =
+                Digest::try_from(entry.digest.as_slice()).map_err(|error| tree::mismatch(path, error.to_string()))?;
+            // Not synced to the disk, as packages are not either: an fsync a file costs more than all the rest of the
+            // check, and a tree is compared with its manifest, and can be composed again.
+            tree::check_file(path, &digest, Some(entry.size))
         }
-        Ok(EntryKind::Directory) if metadata.is_dir() => Ok(0),
-        Ok(EntryKind::Symlink) => {
-            let target = fs::read_link(path).map_err(at("read link", path))?;
-            if target.as_os_str() == entry.source.as_str() {
-                Ok(0)
-            } else {
-                Err(mismatch(format!("links to {}", target.display())))
-            }
-        }
-        Ok(EntryKind::Package) => {
-            check_package(volumes, path, output, entry, &metadata)?;
-            Ok(0)
-        }
-        _ => Err(mismatch("is not what the manifest says".into())),
+        Ok(EntryKind::Package) => sources.check(&output.name, path, entry, &metadata).map(|()| 0),
+        _ => Ok(0),
     }
-}
-
-/// A placed package: the same inode as its source, or a copy with the same size and whole-second mtime.
-fn check_package(
-    volumes: &Volumes,
-    path: &Path,
-    output: &OutputSpec,
-    entry: &Entry,
-    placed: &fs::Metadata,
-) -> Result<(), PublishError> {
-    let mismatch = |reason: String| PublishError::Mismatch { path: path.to_owned(), reason };
-    let source: LogicalPath =
-        entry.source.parse().map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
-    let source = volumes.resolve(&source).map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
-    if placed.size() != entry.size || placed.mtime() != entry.mtime {
-        return Err(mismatch(format!(
-            "has size {} and mtime {}, the package set says {} and {}",
-            placed.size(),
-            placed.mtime(),
-            entry.size,
-            entry.mtime
-        )));
-    }
-    let original = fs::metadata(&source).map_err(at("look at", &source))?;
-    let same_inode = (original.dev(), original.ino()) == (placed.dev(), placed.ino());
-    if !same_inode && (original.size() != entry.size || original.mtime() != entry.mtime) {
-        return Err(mismatch(format!("its source {} changed while it was composed", source.display())));
-    }
-    Ok(())
-}
-
-/// The digest decides; a known size makes the message better.
-fn check_file(path: &Path, digest: &Digest, size: Option<u64>) -> Result<u64, PublishError> {
-    let file = fs::File::open(path).map_err(at("open", path))?;
-    let (found, length) = Digest::of_reader(file).map_err(at("read", path))?;
-    if found != *digest || size.is_some_and(|size| size != length) {
-        let wanted = size.map(|size| format!("{size} bytes with ")).unwrap_or_default();
-        let reason = format!("has {length} bytes with SHA-256 {found}, reported were {wanted}{digest}");
-        return Err(PublishError::Mismatch { path: path.to_owned(), reason });
-    }
-    Ok(length)
-}
-
-fn count_files(tree: &Path) -> Result<usize, PublishError> {
-    let mut count = 0;
-    let mut directories = vec![tree.to_owned()];
-    while let Some(directory) = directories.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && directory == tree => return Ok(0),
-            Err(error) => return Err(at("read directory", &directory)(error).into()),
-        };
-        for entry in entries {
-            let entry = entry.map_err(at("read directory", &directory))?;
-            let kind = entry.file_type().map_err(at("look at", &directory))?;
-            if kind.is_dir() {
-                directories.push(entry.path());
-            } else {
-                count += 1;
-            }
-        }
-    }
-    Ok(count)
 }
 
 /// Moves the trees of a committed attempt to their targets. Repeating it finds what is done and finishes the rest.
@@ -267,66 +213,114 @@ pub fn publish(
         if !declared.is_tree() {
             continue;
         }
-        let target: LogicalPath =
-            declared.target.parse().map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
         let target =
-            volumes.resolve(&target).map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
-        let tree = volumes.staging_of(fence).join("trees").join(&output.name);
+            Target::new(&declared.target).map_err(|source| PublishError::Path { name: output.name.clone(), source })?;
+        let (tree, present) = staged(volumes, fence, "trees", &output.name)?;
+        let (manifest, _) = tree::read_manifest(&volumes.blob(&output.digest), output)?;
         match PublishMode::try_from(declared.mode) {
-            Ok(PublishMode::Directory) => publish_directory(&tree, &target)?,
-            _ => publish_files(volumes, &tree, &target, output)?,
+            Ok(PublishMode::Directory) if present.is_some() => publish_directory(volumes, &tree, &target, &manifest)?,
+            Ok(PublishMode::Directory) => find_published(volumes, &target, &manifest)?,
+            _ => publish_files(volumes, &tree, &target, &manifest)?,
         }
     }
     failpoint!("publish.publish.after");
     Ok(())
 }
 
-/// One rename. An older directory of an earlier attempt is moved aside first and removed.
-fn publish_directory(tree: &Path, target: &Path) -> Result<(), PublishError> {
-    if !tree.exists() {
-        // An empty tree has no directory, and a tree that was moved already has none either: the target decides.
-        return match fs::metadata(target) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(target).map_err(at("create directory", target)).map_err(Into::into)
+/// Where a tree is published, relative to the compose's directory.
+struct Target {
+    path: PathBuf,
+    /// Whether it belongs to the tree that people see, where directories that are there get their mode too.
+    in_tree: bool,
+}
+
+impl Target {
+    fn new(target: &str) -> Result<Self, PathError> {
+        let target: LogicalPath = target.parse()?;
+        match target.root() {
+            Root::Compose => Ok(Self { path: Path::new("compose").join(target.rest()), in_tree: true }),
+            Root::Top => Ok(Self { path: target.rest().into(), in_tree: false }),
+            Root::Staging | Root::Blob | Root::File => {
+                Err(PathError::Unsafe { path: target.to_string(), reason: "nothing is published there" })
             }
-            Err(error) => Err(at("look at", target)(error).into()),
-        };
+        }
     }
-    let parent = target.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(at("create directory", parent))?;
-    match fs::rename(tree, target) {
-        Ok(()) => return Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
-        Err(error) => return Err(at("move into place", target)(error).into()),
+
+    /// Makes the directory that is `below` the target, and all that lead to it.
+    fn make(&self, volumes: &Volumes, below: &Path) -> Result<PathBuf, PublishError> {
+        tree::make_directories(&volumes.top, &self.path.join(below), self.in_tree)
     }
-    let aside = tree.with_extension("replaced");
-    fs::rename(target, &aside).map_err(at("move aside", target))?;
-    fs::rename(tree, target).map_err(at("move into place", target))?;
-    fs::remove_dir_all(&aside).map_err(at("remove", &aside))?;
-    Ok(())
+
+    fn make_parent(&self, volumes: &Volumes) -> Result<PathBuf, PublishError> {
+        let parent = self.path.parent().unwrap_or(Path::new(""));
+        tree::make_directories(&volumes.top, parent, self.in_tree)
+    }
+}
+
+/// A tree that is not staged any more was published before if its target is what the manifest says; an empty tree
+/// may never have had a directory. Anything else is lost, and must not pass for published.
+fn find_published(volumes: &Volumes, target: &Target, manifest: &Manifest) -> Result<(), PublishError> {
+    let path = volumes.top.join(&target.path);
+    match tree::look(&volumes.top, &target.path)? {
+        Some(_) => tree::check_tree(&path, manifest).map(drop),
+        None if manifest.entries.is_empty() => target.make(volumes, Path::new("")).map(drop),
+        None => Err(tree::mismatch(&path, "is not published, and is not staged any more")),
+    }
+}
+
+/// One rename. An older directory of an earlier attempt is moved aside first and removed.
+fn publish_directory(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Manifest) -> Result<(), PublishError> {
+    // Also between verification and now somebody may have begun to remove it.
+    for directory in tree::check_tree(tree, manifest)? {
+        let path = tree.join(directory);
+        let metadata = fs::symlink_metadata(&path).map_err(at("look at", &path))?;
+        tree::set_mode(&path, &metadata)?;
+    }
+    let parent = target.make_parent(volumes)?;
+    let target = volumes.top.join(&target.path);
+    match fs::rename(tree, &target) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            let aside = tree.with_extension("replaced");
+            fs::rename(&target, &aside).map_err(at("move aside", &target))?;
+            fs::rename(tree, &target).map_err(at("move into place", &target))?;
+            fs::remove_dir_all(&aside).map_err(at("remove", &aside))?;
+        }
+        Err(error) => return Err(at("move into place", &target)(error).into()),
+    }
+    Ok(volume::sync_directory(&parent)?)
 }
 
 /// One rename a file, in manifest order.
-fn publish_files(volumes: &Volumes, tree: &Path, target: &Path, output: &ReportedOutput) -> Result<(), PublishError> {
-    let bytes = volume::get_blob(volumes, &output.digest)?;
-    let manifest = Manifest::decode_checked(&bytes)
-        .map_err(|source| PublishError::Manifest { name: output.name.clone(), source })?;
-    fs::create_dir_all(target).map_err(at("create directory", target))?;
+fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Manifest) -> Result<(), PublishError> {
+    // Neighbours share their directory: each is made once.
+    let mut directory = (PathBuf::new(), target.make(volumes, Path::new(""))?);
+    let mut changed = BTreeSet::new();
     for entry in &manifest.entries {
-        let place = target.join(&entry.path);
+        let below = Path::new(&entry.path);
         if entry.kind == i32::from(EntryKind::Directory) {
-            fs::create_dir_all(&place).map_err(at("create directory", &place))?;
+            target.make(volumes, below)?;
             continue;
         }
-        let parent = place.parent().unwrap_or(target);
-        fs::create_dir_all(parent).map_err(at("create directory", parent))?;
-        let staged = tree.join(&entry.path);
-        match fs::rename(&staged, &place) {
+        let parent = below.parent().unwrap_or(Path::new(""));
+        if parent != directory.0 {
+            directory = (parent.to_owned(), target.make(volumes, parent)?);
+        }
+        let place = directory.1.join(below.file_name().unwrap_or_default());
+        match fs::rename(tree.join(below), &place) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&place).is_ok() => {}
+            // Moved before, if it is what stands there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tree::check_stat(&place, entry)?;
+            }
             Err(error) => return Err(at("move into place", &place)(error).into()),
         }
+        if !changed.contains(&directory.1) {
+            changed.insert(directory.1.clone());
+        }
+    }
+    for directory in changed {
+        volume::sync_directory(&directory)?;
     }
     Ok(())
 }
@@ -344,94 +338,4 @@ pub fn clean(volumes: &Volumes, fence: &Fence) -> Result<(), VolumeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tutti_job::{JobKind, Root};
-
-    struct Case {
-        _dir: tempfile::TempDir,
-        volumes: Volumes,
-        fence: Fence,
-        spec: JobSpec,
-        reported: Vec<ReportedOutput>,
-    }
-
-    fn case(mode: PublishMode) -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(dir.path());
-        let fence = Fence { job: 1, attempt: 1, executor: 7 };
-        let staging = volumes.staging_of(&fence);
-        let tree = staging.join("trees/repodata");
-        fs::create_dir_all(&tree).unwrap();
-        fs::create_dir_all(staging.join("manifests")).unwrap();
-        fs::write(tree.join("repomd.xml"), b"<repomd/>").unwrap();
-        let entry = Entry {
-            path: "repomd.xml".into(),
-            kind: EntryKind::File.into(),
-            size: 9,
-            mode: 0o644,
-            digest: Digest::of(b"<repomd/>").as_bytes().to_vec(),
-            ..Entry::default()
-        };
-        let (bytes, digest) = Manifest::new(vec![entry]).unwrap().encode_canonical();
-        fs::write(staging.join("manifests/repodata"), &bytes).unwrap();
-        let target = LogicalPath::new(Root::Compose, "Server/x86_64/os/repodata").unwrap();
-        let output = match mode {
-            PublishMode::Directory => OutputSpec::directory("repodata", &target),
-            _ => OutputSpec::merge("repodata", &target),
-        };
-        let spec = JobSpec::new(JobKind::Createrepo, &(), vec![], vec![output]).unwrap();
-        let reported = vec![ReportedOutput { name: "repodata".into(), digest, size: bytes.len() as u64 }];
-        Case { _dir: dir, volumes, fence, spec, reported }
-    }
-
-    #[test]
-    fn verify_and_publish_can_be_repeated() {
-        for mode in [PublishMode::Directory, PublishMode::Merge] {
-            let case = case(mode);
-            for _ in 0..2 {
-                verify(&case.volumes, &case.fence, &case.spec, &case.reported).unwrap();
-            }
-            for _ in 0..2 {
-                publish(&case.volumes, &case.fence, &case.spec, &case.reported).unwrap();
-            }
-            let published = case.volumes.top.join("compose/Server/x86_64/os/repodata/repomd.xml");
-            assert_eq!(fs::read(published).unwrap(), b"<repomd/>");
-            clean(&case.volumes, &case.fence).unwrap();
-            clean(&case.volumes, &case.fence).unwrap();
-        }
-    }
-
-    #[test]
-    fn what_differs_from_the_report_is_refused() {
-        let tampered: [fn(&Case); 3] = [
-            |case| {
-                fs::write(case.volumes.staging_of(&case.fence).join("trees/repodata/repomd.xml"), b"<evilmd/>").unwrap()
-            },
-            |case| fs::write(case.volumes.staging_of(&case.fence).join("trees/repodata/extra"), b"x").unwrap(),
-            |case| fs::remove_file(case.volumes.staging_of(&case.fence).join("trees/repodata/repomd.xml")).unwrap(),
-        ];
-        for tamper in tampered {
-            let case = case(PublishMode::Directory);
-            tamper(&case);
-            verify(&case.volumes, &case.fence, &case.spec, &case.reported).unwrap_err();
-        }
-        let mut case = case(PublishMode::Directory);
-        case.reported[0].name = "other".into();
-        assert!(matches!(
-            verify(&case.volumes, &case.fence, &case.spec, &case.reported),
-            Err(PublishError::Names { .. })
-        ));
-    }
-
-    #[test]
-    fn a_directory_of_an_earlier_attempt_is_replaced() {
-        let case = case(PublishMode::Directory);
-        let target = case.volumes.top.join("compose/Server/x86_64/os/repodata");
-        fs::create_dir_all(&target).unwrap();
-        fs::write(target.join("old"), b"old").unwrap();
-        verify(&case.volumes, &case.fence, &case.spec, &case.reported).unwrap();
-        publish(&case.volumes, &case.fence, &case.spec, &case.reported).unwrap();
-        assert!(!target.join("old").exists() && target.join("repomd.xml").exists());
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
 use tutti_failpoint::failpoint;
 use tutti_job::{Digest, Volumes};
 
@@ -82,21 +83,57 @@ pub fn reserve(target: &Path, id_prefix: &str, first: u32) -> Result<(u32, PathB
 /// # Errors
 /// I/O errors; the temporary file is removed then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(at("create directory", parent))?;
+    let parent = directory_of(path);
+    make_directory(parent)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = parent.join(name);
     let write = || -> io::Result<()> {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        sync(&file, &temporary)?;
         fs::rename(&temporary, path)
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&temporary);
         at("write", path)(error)
-    })
+    })?;
+    sync_directory(parent)
+}
+
+// What this thread has synced, in order.
+#[cfg(test)]
+thread_local! {
+    pub(crate) static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+fn sync(file: &fs::File, _path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    SYNCED.with_borrow_mut(|synced| synced.push(_path.to_owned()));
+    file.sync_all()
+}
+
+/// Makes the names of a directory outlast a power failure.
+///
+/// # Errors
+/// I/O errors. A file system that cannot do it is taken as it is.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), VolumeError> {
+    let synced = fs::File::open(path).and_then(|directory| sync(&directory, path));
+    match synced {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Err(at("sync", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes one directory and those above; new names are synced.
+fn make_directory(path: &Path) -> Result<(), VolumeError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(at("create directory", path))?;
+    path.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Puts a blob into the compose's blob directory; one that is there is left alone.
@@ -133,13 +170,25 @@ pub fn get_blob(volumes: &Volumes, digest: &Digest) -> Result<Vec<u8>, VolumeErr
 pub fn adopt_blob(volumes: &Volumes, staged: &Path, digest: &Digest) -> Result<(), VolumeError> {
     failpoint!("volume.adopt_blob.before");
     let path = volumes.blob(digest);
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(at("create directory", parent))?;
-    match fs::rename(staged, &path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
-        Err(error) => Err(at("move into place", staged)(error)),
+    let parent = directory_of(&path);
+    make_directory(parent)?;
+    // A commit is written down after this, so the bytes must be on the disk before they have their name.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let moved = rustix::fs::open(staged, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|file| sync(&fs::File::from(file), staged))
+        .and_then(|()| fs::rename(staged, &path));
+    match moved {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
+        Err(error) => return Err(at("move into place", staged)(error)),
     }
+    sync_directory(parent)
+}
+
+/// The directory that a path is in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes the one word of `STATUS`.
@@ -167,7 +216,8 @@ pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at("link", &temporary)(error)),
         _ => {}
     }
-    fs::rename(&temporary, &path).map_err(at("replace", &path))
+    fs::rename(&temporary, &path).map_err(at("replace", &path))?;
+    sync_directory(target)
 }
 
 #[cfg(test)]
@@ -195,6 +245,28 @@ mod tests {
         fs::write(volumes.blob(&digest), b"abd").unwrap();
         assert!(matches!(get_blob(&volumes, &digest), Err(VolumeError::Digest { .. })));
         assert!(adopt_blob(&volumes, &staged, &Digest::of(b"other")).is_err());
+    }
+
+    #[test]
+    fn bytes_and_names_are_synced() {
+        let top = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(top.path());
+        let staged = top.path().join("staged");
+        fs::write(&staged, b"abc").unwrap();
+        let digest = Digest::of(b"abc");
+        SYNCED.take();
+        adopt_blob(&volumes, &staged, &digest).unwrap();
+        let directory = volumes.blob(&digest).parent().unwrap().to_owned();
+        // The new directory's name, the bytes under their old name, the new name.
+        assert_eq!(SYNCED.take(), [directory.parent().unwrap(), &staged, &directory]);
+        write_status(top.path(), "STARTED").unwrap();
+        let synced = SYNCED.take();
+        assert_eq!((synced.len(), synced.last().map(PathBuf::as_path)), (2, Some(top.path())));
+        put_blob(&volumes, b"abd").unwrap();
+        let directory = volumes.blob(&Digest::of(b"abd")).parent().unwrap().to_owned();
+        assert_eq!(SYNCED.take().last(), Some(&directory));
+        move_latest_link(top.path(), "latest-C-1", "C-1-0").unwrap();
+        assert_eq!(SYNCED.take(), [top.path()]);
     }
 
     #[test]
