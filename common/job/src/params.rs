@@ -16,8 +16,8 @@
 //! | extra-files | – | tree `files` |
 //! | tree-info | `repomd/UID` (repomd.xml; addons' ?) | tree `files` |
 //! | repoclosure | `packages`, `universe/N`, `lookaside/UID` (package lists), `lookaside-universe/N` | `report` |
-//! | checksum | `files/N` (manifests) | tree `sums/N` |
-//! | metadata | `binary/UID/ARCH`?, `debug/UID/ARCH`?, `source/UID/ARCH`? | tree `metadata` |
+//! | checksum | `files/N` (manifests) | tree `sums/N`; `extra-files/N`? (that tree's extra_files.json) |
+//! | metadata | `binary/UID/ARCH`?, `debug/UID/ARCH`?, `source/UID/ARCH`? (package lists), `extra-files/UID/ARCH`? (extra_files.json of a tree) | tree `metadata` |
 
 use std::collections::BTreeMap;
 

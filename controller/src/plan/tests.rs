@@ -104,11 +104,16 @@ fn inputs_and_targets_are_those_of_the_contract() {
         targets(job("link.Server-HA.x86_64")),
         ["debug-packages compose:Server/x86_64/debug/tree/addons/HA", "packages compose:Server/x86_64/os/addons/HA",]
     );
-    assert_eq!(targets(job("createrepo.Server-HA.src")), ["repodata compose:Server/source/tree/addons/HA/repodata", "repomd "]);
+    assert_eq!(
+        targets(job("createrepo.Server-HA.src")),
+        ["repodata compose:Server/source/tree/addons/HA/repodata", "repomd "]
+    );
     assert_eq!(
         targets(job("createrepo-debug.Server-optional.x86_64")),
         ["repodata compose:Server-optional/x86_64/debug/tree/repodata"]
     );
+    assert_eq!(targets(job("checksum.Server.x86_64")), ["extra-files/0 ", "sums/0 compose:Server/x86_64/os"]);
+    assert!(input_names(job("metadata")).contains(&"extra-files/Server/x86_64"));
     assert_eq!(targets(job("pkgset.lookaside-1")), ["universe/x86_64 "], "of a lookaside only universes are wanted");
 }
 

@@ -36,7 +36,12 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         let output = format!("sums/{number}");
         let tree = context.output_tree(&output)?;
         if params.extra_files_json {
-            write_json(&tree, &hashed)?;
+            let bytes = write_json(&tree, &hashed)?;
+            // The compose's own list is made of these.
+            let list = format!("extra-files/{number}");
+            if context.spec.output(&list).is_ok() {
+                outputs.push(context.write_file(&list, &bytes)?);
+            }
         } else {
             write_sums(&params, &algorithms, &tree, hashed)?;
         }
@@ -108,7 +113,7 @@ fn hash(
     Ok(hasher.finish())
 }
 
-fn write_json(tree: &Path, hashed: &[HashedFile]) -> Result<(), RunnerError> {
+fn write_json(tree: &Path, hashed: &[HashedFile]) -> Result<Vec<u8>, RunnerError> {
     let files = hashed.iter().map(|file| ExtraFile {
         checksums: file.digests.iter().map(|(algorithm, digest)| (algorithm.to_string(), digest.clone())).collect(),
         file: file.name.clone(),
@@ -117,7 +122,8 @@ fn write_json(tree: &Path, hashed: &[HashedFile]) -> Result<(), RunnerError> {
     let mut bytes = Vec::new();
     extra_files::tree_file(&mut bytes, files.collect())
         .or_fail(FailureClass::Tool, || "failed to make extra_files.json")?;
-    super::write(&tree.join("extra_files.json"), &bytes)
+    super::write(&tree.join("extra_files.json"), &bytes)?;
+    Ok(bytes)
 }
 
 /// CHECKSUM files in each directory that has images.

@@ -1,4 +1,5 @@
-//! `metadata`: composeinfo.json, rpms.json, images.json and modules.json of the compose.
+//! `metadata`: composeinfo.json, rpms.json, images.json and modules.json of the compose, and extra_files.json if it has
+//! extra files.
 //!
 //! What the tree holds is known from package lists; the tree itself is only asked which directories exist.
 
@@ -7,6 +8,7 @@ use std::{collections::BTreeMap, fs};
 use serde::Deserialize;
 use tutti_distro::{
     compose_id::{BaseProduct, ComposeDate, ComposeId, ComposeIdentity, Label, Release},
+    extra_files::{ExtraFile, ExtraFiles},
     layout::{Arch, Trees},
     metadata::{Category, Compose, Images, Modules, Rpm, Rpms, compose_info},
     variants::{Variant, VariantUid, Variants},
@@ -86,9 +88,37 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     file("rpms.json", &|out| rpms.write(out, &compose))?;
     file("images.json", &|out| Images::default().write(out, &compose))?;
     file("modules.json", &|out| Modules::default().write(out, &compose))?;
+    if let Some(files) = extra_files(context, &variants)? {
+        file("extra_files.json", &|out| files.write(out, &compose))?;
+    }
     context.progress.set("write metadata", 4, 4);
     let manifest = context.scan_tree(&tree)?;
     Ok(vec![context.finish_tree("metadata", &manifest)?])
+}
+
+/// The lists of all trees as one, with paths from `compose/` on; none without extra files.
+fn extra_files(context: &JobContext, variants: &Variants) -> Result<Option<ExtraFiles>, RunnerError> {
+    /// What an extra_files.json of a tree has that counts here.
+    #[derive(Deserialize)]
+    struct OfTree {
+        data: Vec<ExtraFile>,
+    }
+    let mut all = None;
+    for name in place::names_below(&context.spec, "extra-files/") {
+        let failed = || format!("input {name} is not usable");
+        let of_tree: OfTree =
+            serde_json::from_slice(&context.input_bytes(&name)?).or_fail(FailureClass::Tool, failed)?;
+        let found = name.strip_prefix("extra-files/").and_then(|rest| rest.rsplit_once('/'));
+        let found = found.and_then(|(uid, arch)| Some((variants.all().find(|one| one.uid == *uid)?, arch)));
+        let (variant, arch) = found.ok_or_else(|| RunnerError::tool(failed()))?;
+        let root = Trees::of(variant).repository(if arch == "src" { Arch::Source } else { Arch::Binary(arch) });
+        for file in of_tree.data {
+            let file = ExtraFile { file: format!("{root}/{}", file.file), ..file };
+            let files = all.get_or_insert_with(ExtraFiles::default);
+            files.add(&variant.uid, arch, file).or_fail(FailureClass::Input, failed)?;
+        }
+    }
+    Ok(all)
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -106,9 +106,10 @@ impl Draft {
         inputs.chain(self.waits.iter().filter(|wait| wait.link == Link::Must).map(|wait| &wait.job))
     }
 
-    /// Whether all that it lives on is gone.
+    /// Whether all that it lives on is gone. Checksums are no life: they say more about what is there.
     pub(in crate::plan) fn starves(&self, gone: &dyn Fn(&JobName) -> bool) -> bool {
-        let mut inputs = self.inputs.iter().filter(|input| input.link == Link::IfPlanned);
+        let lives_on = |input: &&DraftInput| input.link == Link::IfPlanned && input.producer.kind != JobKind::Checksum;
+        let mut inputs = self.inputs.iter().filter(lives_on);
         self.needs_one && inputs.all(|input| gone(&input.producer))
     }
 

@@ -57,6 +57,7 @@ pub(super) fn checksums(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), 
         draft.input("files/0", extra.clone(), "files");
         draft.wait(extra, At::Published);
         draft.outputs.push(OutputSpec::merge("sums/0", &root));
+        draft.outputs.push(OutputSpec::file("extra-files/0"));
         drafts.push(draft);
     }
     Ok(())
@@ -201,6 +202,10 @@ pub(super) fn metadata(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<(), P
         }
     }
     draft.needs_one = !draft.inputs.is_empty();
+    for (variant, arch, _) in configured(view).filter(|_| !view.spec.options.media_checksums.is_empty()) {
+        let checksum = JobName::new(JobKind::Checksum, &variant.uid, arch);
+        draft.input_if_planned(format!("extra-files/{}/{arch}", variant.uid), checksum, "extra-files/0");
+    }
     for other in drafts.iter() {
         let at = if other.outputs.iter().any(OutputSpec::is_tree) { At::Published } else { At::Committed };
         draft.wait(other.name.clone(), at);

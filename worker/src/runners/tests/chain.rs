@@ -168,6 +168,14 @@ impl Chain {
             ["binary", "debug", "source"]
                 .map(|what| input(&format!("{what}/{uid}/{ARCH}"), trim, &format!("{what}/{uid}")))
         });
+        let list = |file: &str| {
+            let json = json!({ "header": { "version": "1.0" },
+                               "data": [{ "file": file, "size": 3, "checksums": { "sha256": "0".repeat(64) } }] });
+            self.case.blob(json.to_string().as_bytes())
+        };
+        let lists = [("Server-HA", ARCH, "GPL"), ("Server", "src", "docs/a"), ("Server", ARCH, "EULA")];
+        let lists = lists.map(|(uid, arch, file)| Input::new(format!("extra-files/{uid}/{arch}"), list(file)));
+        let inputs = inputs.chain(lists);
         let outputs = vec![OutputSpec::merge("metadata", &compose("metadata"))];
         self.case.run(spec(JobKind::Metadata, &params, inputs.collect(), outputs)).unwrap()
     }
@@ -285,6 +293,16 @@ for path, (kind, digest) in tree.checksums.checksums.items():
     assert kind == "sha512", kind
     assert hashlib.new(kind, data).hexdigest() == digest, path
 assert len(tree.checksums.checksums) == 2
+from productmd.extra_files import ExtraFiles
+extra = ExtraFiles()
+extra.load(os.path.join(top, "compose/metadata/extra_files.json"))
+extra.validate()
+found = {(v, a): [e["file"] for e in files] for v, arches in extra.extra_files.items() for a, files in arches.items()}
+assert found == {
+    ("Server", "src"): ["Server/source/tree/docs/a"],
+    ("Server", "x86_64"): ["Server/x86_64/os/EULA"],
+    ("Server-HA", "x86_64"): ["Server/x86_64/os/addons/HA/GPL"],
+}, found
 "#;
 
 #[test]
