@@ -67,7 +67,7 @@ fn links_among_the_sources_are_covered_where_they_lead() {
     for directory in ["repository", "linked", "pool"] {
         entry.path = format!("file:{}", root.join(directory).join("a-1-1.noarch.rpm").display());
         let covered = access(&case.context(job(&case, &entry, LinkType::Hardlink))).unwrap();
-        assert_eq!(covered.hard_links_from, [pool.clone()], "{directory}");
+        assert_eq!(covered.hard_links_from, std::slice::from_ref(&pool), "{directory}");
     }
 }
 
