@@ -165,5 +165,9 @@ fn live(
         }
     }
     let compose = Compose::load(id, Arc::new(plan), header, jobs);
-    Ok(Live::new(compose, Arc::new(spec), meta))
+    let written = std::fs::read_to_string(meta.top.join("STATUS")).unwrap_or_default();
+    let settled = compose.is_ended() && written.trim() == compose.header.status.as_str();
+    let mut live = Live::new(compose, Arc::new(spec), meta);
+    live.settled = settled;
+    Ok(live)
 }
