@@ -244,7 +244,8 @@ fn packages_come_from_repositories_only() {
     symlink(&case.volumes.top, &alias).unwrap();
     let (repository, download) =
         (case.dir.path().join("repo/a.rpm"), case.volumes.top.join("work/global/download/1/a.rpm"));
-    for copy in [&repository, &download] {
+    let other = case.volumes.top.join("compose/a.rpm");
+    for copy in [&repository, &download, &other] {
         fs::create_dir_all(copy.parent().unwrap()).unwrap();
         fs::hard_link(&placed, copy).unwrap();
     }
@@ -261,7 +262,8 @@ fn packages_come_from_repositories_only() {
         (format!("file:{}/{below}", alias.display()), false),
         (format!("file:{}", link.display()), false),
         (format!("top:{below}"), false),
-        ("top:STATUS".into(), false),
+        ("top:compose/a.rpm".into(), false),
+        ("compose:a.rpm".into(), false),
         ("staging:trees/repodata/a.rpm".into(), false),
     ];
     for (source, good) in sources {
