@@ -162,6 +162,10 @@ impl<'a> Accept<'a> {
                 request::prepopulate(&file)?
             }
         };
+        let ignored = ignored_arguments(&settings.createrepo.extra);
+        if !ignored.is_empty() {
+            warnings.push(format!("not supported yet: createrepo_extra_args {}, ignored", ignored.join(" ")));
+        }
         let has_comps = comps.is_some();
         let mut accept = Self {
             loaded,
@@ -437,6 +441,21 @@ impl<'a> Accept<'a> {
     }
 }
 
+/// Known arguments for createrepo_c that no job acts on yet.
+fn ignored_arguments(extra: &config::CreaterepoExtra) -> Vec<&'static str> {
+    [
+        (!extra.distro.is_empty(), "--distro"),
+        (!extra.content.is_empty(), "--content"),
+        (!extra.repo.is_empty(), "--repo"),
+        (extra.set_timestamp_to_revision, "--set-timestamp-to-revision"),
+        (extra.compress_type.is_some(), "--compress-type"),
+        (extra.simple_md_filenames, "--simple-md-filenames"),
+    ]
+    .into_iter()
+    .filter_map(|(given, name)| given.then_some(name))
+    .collect()
+}
+
 /// Groups that environments and categories name and that nothing defines: left out of the trees, as Pungi does, but not
 /// without a word.
 fn undefined_groups(comps: &Comps, file: &str) -> Vec<String> {
@@ -470,4 +489,17 @@ fn location(location: &RepoLocation) -> String {
 /// Paths that a user may have to fix, for messages.
 pub(crate) fn shown(path: &Path) -> String {
     PathBuf::from(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_without_effect_are_named() {
+        let heeded = config::CreaterepoExtra { revision: Some("1".into()), ..Default::default() };
+        assert!(ignored_arguments(&heeded).is_empty());
+        let ignored = config::CreaterepoExtra { simple_md_filenames: true, content: vec!["x".into()], ..heeded };
+        assert_eq!(ignored_arguments(&ignored), ["--content", "--simple-md-filenames"]);
+    }
 }

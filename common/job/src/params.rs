@@ -8,7 +8,7 @@
 //!
 //! | kind | inputs | outputs |
 //! |---|---|---|
-//! | pkgset | – | `records`, `set/ARCH`, `universe/ARCH`; of a lookaside only `universe/ARCH` |
+//! | pkgset | – | `records`, `set/ARCH`, `universe/ARCH`; of a lookaside only `universe/ARCH`; with http(s) repositories also tree `downloads` |
 //! | solve | `request` (gather request JSON), `universe/N` (own sources, N from 0), `lookaside-universe/N`, `parent` (parent's `result`), `lookaside/UID/ARCH` (results) | `result` |
 //! | trim | `set/N` (package set of source N), `solve/UID` | `binary/UID`, `debug/UID`, `source/UID` |
 //! | link | `binary`, `debug`; for arch `src`: `source/ARCH`? | trees `packages`, `debug-packages` (not for `src`) |
