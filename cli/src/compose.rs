@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Channel;
 use tutti_controller::{plan, volume};
@@ -32,11 +32,12 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
         identity.compose_id = format!("{}{respin}", identity.id_prefix);
         top
     } else {
-        let top = target.join(&identity.compose_id);
-        std::fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
-        std::fs::create_dir(&top).with_context(|| {
-            format!("cannot create {}\nhint: leave --compose-id out to get the next free id", top.display())
-        })?;
+        let Some(top) = volume::reserve_exact(&target, &identity.compose_id)? else {
+            bail!(
+                "{} exists already\nhint: leave --compose-id out to get the next free id",
+                target.join(&identity.compose_id).display()
+            );
+        };
         top
     };
     let compose_id = identity.compose_id.clone();

@@ -72,6 +72,9 @@ fn text(error: &anyhow::Error) -> String {
             text += &line;
         }
     }
+    if let Some(hint) = tutti_files::hint_of(error.as_ref()).filter(|_| !text.contains("hint: ")) {
+        text += &format!("\nhint: {hint}");
+    }
     text
 }
 

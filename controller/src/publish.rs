@@ -278,13 +278,13 @@ fn publish_directory(volumes: &Volumes, tree: &Path, target: &Target, manifest: 
     }
     let parent = target.make_parent(volumes)?;
     let target = volumes.top.join(&target.path);
-    match fs::rename(tree, &target) {
+    match tutti_files::rename(tree, &target) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
             let aside = tree.with_extension("replaced");
-            fs::rename(&target, &aside).map_err(at("move aside", &target))?;
-            fs::rename(tree, &target).map_err(at("move into place", &target))?;
-            fs::remove_dir_all(&aside).map_err(at("remove", &aside))?;
+            tutti_files::rename(&target, &aside).map_err(at("move aside", &target))?;
+            tutti_files::rename(tree, &target).map_err(at("move into place", &target))?;
+            tutti_files::remove_dir_all(&aside).map_err(at("remove", &aside))?;
         }
         Err(error) => return Err(at("move into place", &target)(error).into()),
     }
@@ -307,7 +307,7 @@ fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Man
             directory = (parent.to_owned(), target.make(volumes, parent)?);
         }
         let place = directory.1.join(below.file_name().unwrap_or_default());
-        match fs::rename(tree.join(below), &place) {
+        match tutti_files::rename(&tree.join(below), &place) {
             Ok(()) => {}
             // Moved before, if it is what stands there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -331,10 +331,7 @@ fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Man
 /// I/O errors.
 pub fn clean(volumes: &Volumes, fence: &Fence) -> Result<(), VolumeError> {
     let staging = volumes.staging_of(fence);
-    match fs::remove_dir_all(&staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", &staging)(error)),
-        _ => Ok(()),
-    }
+    tutti_files::remove_dir_all(&staging).map_err(at("remove", &staging))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The compose volume as the controller uses it: making a compose's directory, its blobs, STATUS and `latest-` link.
 //!
 //! Every step is idempotent, so it can be done again after a crash. Files appear by rename, whole or not at all.
-//! The volume may be NFS: no locks, no appends by two writers, and a reply that was lost shows as EEXIST or ENOENT,
-//! where looking again decides.
+//! The volume may be NFS: no locks, no appends by two writers, and calls whose reply may be lost are [`tutti_files`]'s.
 
 use std::{
     fs, io,
@@ -12,6 +11,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 use tutti_failpoint::failpoint;
+use tutti_files::{Claim, Trouble, claim_dir};
 use tutti_job::{Digest, Volumes};
 
 /// What went wrong on the volume.
@@ -51,6 +51,16 @@ pub enum VolumeError {
     Failpoint(#[from] tutti_failpoint::FailpointError),
 }
 
+impl VolumeError {
+    /// What is wrong with the volume, if it is the volume: then the same may go well later.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Io { source, .. } => tutti_files::trouble(source),
+            Self::Digest { .. } | Self::Respins { .. } | Self::Failpoint(_) => None,
+        }
+    }
+}
+
 /// Adds what was being done to an I/O error.
 pub(crate) fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> VolumeError + 'a {
     move |source| VolumeError::Io { what, path: path.to_owned(), source }
@@ -58,10 +68,12 @@ pub(crate) fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Erro
 
 /// Respins of one day that are probed before giving up.
 const RESPIN_LIMIT: u32 = 100_000;
+/// Says whose a compose's directory is, below it.
+const CLAIM: &str = "work/tutti/claim";
 
 /// Makes the directory of a new compose by counting up from respin `first` until a name is free, as Pungi does.
 ///
-/// `mkdir` is the arbiter between any number of composes that start at once. Returns the respin and the directory.
+/// Of any number of composes that start at once each gets its own. Returns the respin and the directory.
 ///
 /// # Errors
 /// When the target directory cannot be written.
@@ -69,13 +81,25 @@ pub fn reserve(target: &Path, id_prefix: &str, first: u32) -> Result<(u32, PathB
     fs::create_dir_all(target).map_err(at("create target directory", target))?;
     for respin in first..RESPIN_LIMIT {
         let dir = target.join(format!("{id_prefix}{respin}"));
-        match fs::create_dir(&dir) {
-            Ok(()) => return Ok((respin, dir)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(at("create compose directory", &dir)(error)),
+        if claim(&dir, Claim::New)? {
+            return Ok((respin, dir));
         }
     }
     Err(VolumeError::Respins { prefix: id_prefix.to_owned(), limit: RESPIN_LIMIT, dir: target.to_owned() })
+}
+
+/// Makes the directory of a new compose of this very name. `None` if there is one already.
+///
+/// # Errors
+/// When the target directory cannot be written.
+pub fn reserve_exact(target: &Path, id: &str) -> Result<Option<PathBuf>, VolumeError> {
+    fs::create_dir_all(target).map_err(at("create target directory", target))?;
+    let dir = target.join(id);
+    Ok(claim(&dir, Claim::NewOrEmpty)?.then_some(dir))
+}
+
+fn claim(dir: &Path, claim: Claim) -> Result<bool, VolumeError> {
+    claim_dir(dir, Path::new(CLAIM), claim).map_err(at("create compose directory", dir))
 }
 
 /// Writes a file so that readers see the old or the new bytes, never a part.
@@ -92,10 +116,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(bytes)?;
         sync(&file, &temporary)?;
-        fs::rename(&temporary, path)
+        tutti_files::rename(&temporary, path)
     };
     write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
+        let _ = tutti_files::remove_file(&temporary);
         at("write", path)(error)
     })?;
     sync_directory(parent)
@@ -177,7 +201,7 @@ pub fn adopt_blob(volumes: &Volumes, staged: &Path, digest: &Digest) -> Result<(
     let moved = rustix::fs::open(staged, flags, Mode::empty())
         .map_err(io::Error::from)
         .and_then(|file| sync(&fs::File::from(file), staged))
-        .and_then(|()| fs::rename(staged, &path));
+        .and_then(|()| tutti_files::rename(staged, &path));
     match moved {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
@@ -212,11 +236,9 @@ pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(
         return Err(at("replace", &path)(error));
     }
     let temporary = target.join(format!(".{link}.{compose_id}.tmp"));
-    match std::os::unix::fs::symlink(compose_id, &temporary) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at("link", &temporary)(error)),
-        _ => {}
-    }
-    fs::rename(&temporary, &path).map_err(at("replace", &path))?;
+    // One of the same name is of this compose, left by a crash.
+    tutti_files::symlink(Path::new(compose_id), &temporary).map_err(at("link", &temporary))?;
+    tutti_files::rename(&temporary, &path).map_err(at("replace", &path))?;
     sync_directory(target)
 }
 
@@ -230,6 +252,10 @@ mod tests {
         assert_eq!(reserve(target.path(), "C-1-20261122.n.", 0).unwrap().0, 0);
         assert_eq!(reserve(target.path(), "C-1-20261122.n.", 0).unwrap().0, 1);
         assert_eq!(reserve(target.path(), "C-1-20261122.t.", 0).unwrap().0, 0);
+        assert!(reserve_exact(target.path(), "C-1-20261122.t.0").unwrap().is_none());
+        // Made by a call whose reply was lost.
+        fs::create_dir(target.path().join("C-1-20261122.t.1")).unwrap();
+        assert!(reserve_exact(target.path(), "C-1-20261122.t.1").unwrap().is_some());
     }
 
     #[test]

@@ -190,10 +190,7 @@ async fn prepare(order: &Order) -> Result<fs::File, RunnerError> {
 }
 
 fn make_staging(staging: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    tutti_files::remove_dir_all(staging)?;
     sandbox::STAGING_PARTS.iter().try_for_each(|part| fs::create_dir_all(staging.join(part)))
 }
 

@@ -6,7 +6,7 @@
 //! kill this process alone, before it could kill its tools.
 
 use std::{
-    io::{self, BufRead, Read as _},
+    io::{self, BufRead, Read as _, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
@@ -60,7 +60,8 @@ fn report(result: Result<Vec<Output>, RunnerError>, progress: &Progress, counter
         Ok(outputs) => Ending::Success { outputs, warnings: progress.take_warnings() },
         Err(error) => {
             let failure = Failure::from(error);
-            eprintln!("failed: {}", failure.cause);
+            // A log that cannot be written (its disk is full) must not cost the report: eprintln would panic.
+            let _ = writeln!(io::stderr(), "failed: {}", failure.cause);
             Ending::Failure(failure)
         }
     };

@@ -1,8 +1,9 @@
 //! How a job fails: a class that the scheduler reads, a line and a hint that people read.
 
-use std::{error::Error, io};
+use std::error::Error;
 
 use serde::{Deserialize, Serialize};
+use tutti_files::Trouble;
 
 /// Whose fault a failure is. Retry decisions read this and never a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,15 +69,18 @@ impl RunnerError {
     }
 
     /// A failure with the error below it. A full disk ([`FailureClass::NoSpace`]), and a volume that went away
-    /// (`ESTALE`, `EIO`: [`FailureClass::Infra`]) anywhere in the chain overrule `class`.
+    /// (`ESTALE`, `EIO`) or is read-only ([`FailureClass::Infra`]) anywhere in the chain overrule `class`, and give the
+    /// hint.
     pub fn caused_by(
         class: FailureClass,
         cause: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         let source = source.into();
-        let class = class_of_chain(source.as_ref()).unwrap_or(class);
-        Self { class, cause: cause.into(), hint: None, source: Some(source) }
+        let trouble = tutti_files::trouble_of(source.as_ref());
+        let class = trouble.and_then(class_of).unwrap_or(class);
+        let hint = trouble.map(|trouble| trouble.hint().to_owned());
+        Self { class, cause: cause.into(), hint, source: Some(source) }
     }
 
     /// Adds what the user can do about it.
@@ -104,31 +108,12 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars().take(2000).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn class_of_chain(error: &(dyn Error + 'static)) -> Option<FailureClass> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            if let Some(class) = class_of_io(io) {
-                return Some(class);
-            }
-            // An `io::Error` made of another error does not give it as its source's first link.
-            if let Some(inner) = io.get_ref()
-                && let Some(class) = class_of_chain(inner)
-            {
-                return Some(class);
-            }
-        }
-        next = error.source();
-    }
-    None
-}
-
-fn class_of_io(error: &io::Error) -> Option<FailureClass> {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error)? {
-        Errno::NOSPC | Errno::DQUOT => Some(FailureClass::NoSpace),
-        Errno::STALE | Errno::IO | Errno::REMOTEIO => Some(FailureClass::Infra),
-        _ => None,
+/// What a trouble of the volume says of a failure. That a path is denied is often its owner's wish.
+fn class_of(trouble: Trouble) -> Option<FailureClass> {
+    match trouble {
+        Trouble::Full => Some(FailureClass::NoSpace),
+        Trouble::ReadOnly | Trouble::Failing => Some(FailureClass::Infra),
+        Trouble::Denied => None,
     }
 }
 
@@ -168,6 +153,7 @@ impl From<tutti_job::ManifestError> for RunnerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     #[test]
     fn full_disks_and_lost_volumes_overrule_the_caller() {

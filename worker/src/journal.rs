@@ -53,19 +53,22 @@ impl Journal {
     pub(crate) fn put(&self, key: &Key, record: &Record) -> io::Result<()> {
         let path = self.path(key);
         let temporary = path.with_extension("new");
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&record.encode_to_vec())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        fs::File::open(&self.directory)?.sync_all()
+        let write = || {
+            let mut file = fs::File::create(&temporary)?;
+            file.write_all(&record.encode_to_vec())?;
+            file.sync_all()?;
+            tutti_files::rename(&temporary, &path)?;
+            fs::File::open(&self.directory)?.sync_all()
+        };
+        write().inspect_err(|_| {
+            // On a full disk half a file is in the way of the next one.
+            let _ = tutti_files::remove_file(&temporary);
+        })
     }
 
     /// Removes a record, if it is there.
     pub(crate) fn remove(&self, key: &Key) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        tutti_files::remove_file(&self.path(key))
     }
 
     /// All whole records. What is damaged is set aside as `….bad` and not read again.

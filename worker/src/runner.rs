@@ -320,7 +320,7 @@ impl JobContext {
         let count = io::copy(&mut from, &mut to).or_fail(FailureClass::Tool, cause)?;
         to.set_modified(modified).or_fail(FailureClass::Tool, cause)?;
         self.counters.add("bytes_copied", count);
-        fs::rename(&temporary, target)
+        tutti_files::rename(&temporary, target)
             .or_fail(FailureClass::Tool, || format!("failed to move a copy to {}", target.display()))
     }
 }

@@ -349,11 +349,7 @@ impl Worker {
         point("worker.attempt.forget");
         let journal = self.journal.clone();
         let remove = move || {
-            let removed = match std::fs::remove_dir_all(&staging) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                Ok(()) | Err(_) => Ok(()),
-            };
-            if let Err(error) = removed.and_then(|()| journal.remove(&key)) {
+            if let Err(error) = tutti_files::remove_dir_all(&staging).and_then(|()| journal.remove(&key)) {
                 tracing::warn!(%error, staging = %staging.display(), "failed to clean up after an attempt");
             }
         };

@@ -268,7 +268,7 @@ impl RecordsWriter {
         self.put(&footer)?;
         let io = |source| RecordsError::Io { action: "seal", path: self.path.clone(), source };
         self.file.sync_all().map_err(io)?;
-        fs::rename(&self.partial, &self.path).map_err(io)?;
+        tutti_files::rename(&self.partial, &self.path).map_err(io)?;
         self.sealed = true;
         Ok(SealedRecords {
             path: self.path.clone(),

@@ -303,10 +303,16 @@ fn entry_order(a: &Entry, b: &Entry) -> Ordering {
 }
 
 fn create_directory(repodata: &Path) -> Result<(), WriterError> {
-    fs::create_dir(repodata).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => WriterError::Exists { path: repodata.to_owned() },
-        _ => WriterError::Io { action: "create", path: repodata.to_owned(), source },
-    })
+    let exists = || WriterError::Exists { path: repodata.to_owned() };
+    let io = |source| WriterError::Io { action: "create", path: repodata.to_owned(), source };
+    match tutti_files::ensure_dir(repodata) {
+        Ok(true) => Ok(()),
+        // Ours, if the reply was lost; an empty one is as good.
+        Ok(false) if fs::read_dir(repodata).map_err(io)?.next().is_none() => Ok(()),
+        Ok(false) => Err(exists()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
+        Err(error) => Err(io(error)),
+    }
 }
 
 /// One file to make.
@@ -420,7 +426,7 @@ fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> 
         true => format!("{}-{file_name}", totals.checksum.hex()),
         false => file_name,
     };
-    fs::rename(&path, context.repodata.join(&name)).map_err(|source| io("rename", source))?;
+    tutti_files::rename(&path, &context.repodata.join(&name)).map_err(|source| io("rename", source))?;
     let compressed = job.compression != Compression::None;
     let href = format!("repodata/{name}");
     let record = RepomdRecord {

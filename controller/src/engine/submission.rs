@@ -86,13 +86,16 @@ impl From<SubmitError> for Status {
     }
 }
 
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error and its causes on one line, and what to do if it is the volume's.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text += &format!(": {cause}");
         source = cause.source();
+    }
+    if let Some(hint) = tutti_files::hint_of(error).filter(|_| !text.contains("hint: ")) {
+        text += &format!("; hint: {hint}");
     }
     text
 }
@@ -107,7 +110,7 @@ pub(crate) fn prepare(request: SubmitRequest) -> Result<Accepted, SubmitError> {
     let made = fill(request, spec, &top);
     if made.is_err() && !holds_only_state(&top) {
         // What was refused must not look like a compose.
-        let _ = std::fs::remove_dir_all(&top);
+        let _ = tutti_files::remove_dir_all(&top);
     }
     made
 }
@@ -164,13 +167,11 @@ fn make_directory(spec: &mut ComposeSpec, target: &Path) -> Result<PathBuf, Subm
     }
     id(&spec.identity.compose_id)?;
     let top = target.join(&spec.identity.compose_id);
-    std::fs::create_dir_all(target).map_err(volume::at("create target directory", target))?;
-    match std::fs::create_dir(&top) {
-        Ok(()) => Ok(top),
+    match volume::reserve_exact(target, &spec.identity.compose_id)? {
+        Some(top) => Ok(top),
         // `tutti compose` makes the directory first, to hold its state, and leaves the rest to us.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && holds_only_state(&top) => Ok(top),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(SubmitError::Exists(top)),
-        Err(error) => Err(volume::at("create compose directory", &top)(error).into()),
+        None if holds_only_state(&top) => Ok(top),
+        None => Err(SubmitError::Exists(top)),
     }
 }
 

@@ -162,7 +162,7 @@ impl FailureClass {
             Self::Cancelled => "cancelled",
             Self::Poisoned => "poisoned",
             Self::External => "external",
-            Self::NoSpace => "no-space",
+            Self::NoSpace => "ENOSPC",
         }
     }
 

@@ -269,16 +269,14 @@ pub(super) fn make_directories(base: &Path, relative: &Path, all: bool) -> Resul
         let Component::Normal(part) = part else { return Err(mismatch(relative, "has a part that is no name")) };
         let parent = path.clone();
         path.push(part);
-        let made = match fs::create_dir(&path) {
-            Ok(()) => true,
-            // Or another publication was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(at("create directory", &path)(error).into()),
+        // Not new: another publication was faster, or the reply was lost.
+        let made = match tutti_files::ensure_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(mismatch(&path, "stands where a directory belongs"));
+            }
+            made => made.map_err(at("create directory", &path))?,
         };
         let metadata = fs::symlink_metadata(&path).map_err(at("look at", &path))?;
-        if !metadata.is_dir() {
-            return Err(mismatch(&path, "stands where a directory belongs"));
-        }
         if made || all {
             set_mode(&path, &metadata)?;
         }

@@ -63,7 +63,7 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     let tree = context.output_tree("repodata")?;
     let parent = tree.parent().ok_or_else(|| RunnerError::tool("the output has no parent directory"))?;
     // The writer makes the directory itself.
-    fs::remove_dir(&tree).or_fail(FailureClass::Tool, || format!("failed to replace {}", tree.display()))?;
+    tutti_files::remove_dir(&tree).or_fail(FailureClass::Tool, || format!("failed to replace {}", tree.display()))?;
     let written = write_repository(parent, &source, &entries, &extras, &options)
         .or_fail(FailureClass::Tool, || "failed to write the repository")?;
     context.cancel.check()?;

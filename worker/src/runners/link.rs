@@ -126,16 +126,16 @@ fn put(
     item: &Item,
 ) -> Result<Entry, RunnerError> {
     let Item { place, package, source } = item;
-    let metadata = check(source, package)?;
+    check(source, package)?;
     let staged = tree.join(place);
     context.counters.add("packages", 1);
     let link = match link_type {
         LinkType::Hardlink => {
-            hard_link(source, &staged, &metadata).map_err(|error| cannot_link(source, &staged, error))?;
+            hard_link(source, &staged).map_err(|error| cannot_link(source, &staged, error))?;
             None
         }
         LinkType::HardlinkOrCopy => {
-            match hard_link(source, &staged, &metadata) {
+            match hard_link(source, &staged) {
                 Err(error) if is_cross_device(&error) => context.place_copy(source, &staged)?,
                 other => other.map_err(|error| cannot_link(source, &staged, error))?,
             }
@@ -152,7 +152,7 @@ fn put(
         LinkType::AbspathSymlink => Some(source.clone()),
     };
     let Some(link) = link else { return placed_entry(place, package, &staged) };
-    std::os::unix::fs::symlink(&link, &staged)
+    tutti_files::symlink(&link, &staged)
         .or_fail(FailureClass::Tool, || format!("failed to make the link {}", staged.display()))?;
     let text = link.to_str().ok_or_else(|| RunnerError::input(format!("path {link:?} is not UTF-8")))?;
     Ok(Entry { path: place.clone(), kind: EntryKind::Symlink.into(), source: text.to_owned(), ..Entry::default() })
@@ -201,7 +201,7 @@ fn changed(path: &str, package: &PackageEntry, found: &fs::Metadata) -> RunnerEr
 }
 
 /// Links to the source's own inode, also if the source is a symbolic link.
-fn hard_link(source: &Path, staged: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+fn hard_link(source: &Path, staged: &Path) -> io::Result<()> {
     let real;
     let source = if fs::symlink_metadata(source)?.is_symlink() {
         real = fs::canonicalize(source)?;
@@ -209,13 +209,7 @@ fn hard_link(source: &Path, staged: &Path, metadata: &fs::Metadata) -> io::Resul
     } else {
         source
     };
-    match fs::hard_link(source, staged) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(staged)?;
-            if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) { Ok(()) } else { Err(error) }
-        }
-        other => other,
-    }
+    tutti_files::hard_link(source, staged)
 }
 
 fn is_cross_device(error: &io::Error) -> bool {

@@ -226,13 +226,10 @@ fn copy(context: &JobContext, source: &Path, target: &Path) -> Result<(), Runner
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).or_fail(FailureClass::Input, failed)?;
     }
-    match fs::remove_file(target) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(RunnerError::caused_by(FailureClass::Input, failed(), error)
-                .with_hint("one item of extra_files has a directory where another has a file"));
-        }
-        _ => {}
-    }
+    tutti_files::remove_file(target).map_err(|error| {
+        RunnerError::caused_by(FailureClass::Input, failed(), error)
+            .with_hint("one item of extra_files has a directory where another has a file")
+    })?;
     let count = fs::copy(source, target).or_fail(FailureClass::Tool, failed)?;
     context.counters.add("bytes_copied", count);
     let mode = if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
