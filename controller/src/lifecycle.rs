@@ -8,6 +8,7 @@
 //! nothing; where a worker waits for an answer it is told [`Effect::SendRefused`].
 
 mod apply;
+mod blame;
 mod record;
 mod state;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod transition;
 mod why;
 
 pub use apply::{apply, pending_effects};
+pub use blame::Loss;
 pub use record::{DecodeError, RECORD_VERSION};
 pub use state::{
     AttemptRecord, AttemptResult, Compose, Exclusion, FailureClass, Header, JobRecord, JobState, Output, Status,
@@ -27,6 +29,10 @@ use tutti_job::Fence;
 
 /// Counted tries of a job before an infrastructure failure is final.
 pub const MAX_TRIES: u32 = 3;
+/// Lost workers after which a job is called poisoned however many others are being lost.
+pub const MAX_LOSSES: u32 = 8;
+/// Lost workers after which a job runs alone on its worker, so that nothing beside it is blamed for its end.
+pub const ALONE_AFTER: u32 = 2;
 /// Attempts that a record keeps.
 pub const KEPT_ATTEMPTS: usize = 8;
 /// How long a worker that refused a job for a passing reason is not asked again, in milliseconds.
@@ -126,6 +132,10 @@ pub enum Event {
     WorkerLost {
         /// Its incarnation.
         executor: u64,
+        /// Attempts that had ended before it, and whose outcome its successor will deliver.
+        kept: Vec<Fence>,
+        /// All workers lost in the recent past, this one too or not.
+        losses: Vec<Loss>,
     },
     /// Somebody cancels the compose.
     Cancel,

@@ -31,6 +31,8 @@ pub struct ReadyJob {
     pub arch: Option<String>,
     /// What an attempt needs.
     pub resources: Resources,
+    /// It needs a worker of its own.
+    pub alone: bool,
     /// Names of workers that must not be asked now.
     pub excluded: Vec<String>,
     /// Names of workers to be asked only if no other can.
@@ -144,9 +146,9 @@ impl Round {
         let able: Vec<Result<(), String>> = self.workers.iter().map(|worker| able(job, worker)).collect();
         let open = |index: &usize| able.get(*index).is_some_and(Result::is_ok);
         let indexes: Vec<usize> = (0..self.workers.len()).filter(open).collect();
-        let alone = !indexes.iter().any(|&index| covers(&self.workers[index].total, &job.resources));
+        let too_big = !indexes.iter().any(|&index| covers(&self.workers[index].total, &job.resources));
         let biggest = indexes.iter().map(|&index| size(&self.workers[index].total)).max();
-        let suits = |worker: &WorkerView| suits(job, worker, alone, biggest);
+        let suits = |worker: &WorkerView| suits(job, worker, too_big, biggest);
         let avoidable =
             indexes.iter().map(|&index| &self.workers[index]).any(|w| suits(w) && !job.avoid.contains(&w.id));
         let mut reasons = Vec::new();
@@ -160,11 +162,11 @@ impl Round {
                 if avoided && avoidable {
                     return Err("the job failed there, and another worker can take it".to_owned());
                 }
-                room(job, worker, alone, biggest)?;
+                room(job, worker, too_big, biggest)?;
                 Ok(Fit {
                     avoided,
-                    too_small: alone,
-                    size: Reverse(if alone { size(&worker.total) } else { (0, 0) }),
+                    too_small: too_big,
+                    size: Reverse(if too_big { size(&worker.total) } else { (0, 0) }),
                     running: worker.running,
                     free: Reverse(worker.free.cpu_milli),
                     index,
@@ -177,22 +179,22 @@ impl Round {
             }
         }
         match best {
-            Some(fit) => Ok(self.assign(job, fit.index, alone)),
+            Some(fit) => Ok(self.assign(job, fit.index, too_big)),
             None => {
-                self.hold(job, &indexes, alone, biggest, now);
+                self.hold(job, &indexes, too_big, biggest, now);
                 Err(reasons)
             }
         }
     }
 
-    fn assign(&mut self, job: &ReadyJob, index: usize, alone: bool) -> Assignment {
+    fn assign(&mut self, job: &ReadyJob, index: usize, too_big: bool) -> Assignment {
         let worker = &mut self.workers[index];
         let wanted = job.resources;
-        let reserve = if alone { worker.total } else { wanted };
+        let reserve = if too_big || job.alone { worker.total } else { wanted };
         worker.free.cpu_milli = worker.free.cpu_milli.saturating_sub(reserve.cpu_milli);
         worker.free.memory_bytes = worker.free.memory_bytes.saturating_sub(reserve.memory_bytes);
         worker.running = worker.running.saturating_add(1);
-        let note = alone.then(|| {
+        let note = too_big.then(|| {
             format!(
                 "needs {}, more than any worker has: runs alone on {} with {}",
                 text(&wanted),
@@ -211,13 +213,15 @@ impl Round {
     }
 
     /// Keeps one worker free for a job that has waited long: smaller ones would pass it for ever.
-    fn hold(&mut self, job: &ReadyJob, able: &[usize], alone: bool, biggest: Option<(u64, u32)>, now: Timestamp) {
-        if now.0.saturating_sub(job.ready_at.0) < HOLD_AFTER_MS {
+    fn hold(&mut self, job: &ReadyJob, able: &[usize], too_big: bool, biggest: Option<(u64, u32)>, now: Timestamp) {
+        // One that must be alone would wait for ever while there is anything else to do.
+        if !job.alone && now.0.saturating_sub(job.ready_at.0) < HOLD_AFTER_MS {
             return;
         }
-        let suits = |index: &usize| suits(job, &self.workers[*index], alone, biggest);
+        let suits = |index: &usize| suits(job, &self.workers[*index], too_big, biggest);
         let open = able.iter().copied().filter(suits).filter(|index| !self.held.contains_key(index));
-        if let Some(index) = open.min_by_key(|&index| (self.workers[index].running, index)) {
+        let avoided = |index: usize| job.avoid.contains(&self.workers[index].id);
+        if let Some(index) = open.min_by_key(|&index| (avoided(index), self.workers[index].running, index)) {
             self.held.insert(index, job.name.to_string());
         }
     }
@@ -247,13 +251,13 @@ fn able(job: &ReadyJob, worker: &WorkerView) -> Result<(), String> {
 }
 
 /// Whether the worker is big enough when nothing else runs there; for a job too big for all, the biggest is.
-fn suits(job: &ReadyJob, worker: &WorkerView, alone: bool, biggest: Option<(u64, u32)>) -> bool {
-    if alone { Some(size(&worker.total)) == biggest } else { covers(&worker.total, &job.resources) }
+fn suits(job: &ReadyJob, worker: &WorkerView, too_big: bool, biggest: Option<(u64, u32)>) -> bool {
+    if too_big { Some(size(&worker.total)) == biggest } else { covers(&worker.total, &job.resources) }
 }
 
 /// Whether it has room now.
-fn room(job: &ReadyJob, worker: &WorkerView, alone: bool, biggest: Option<(u64, u32)>) -> Result<(), String> {
-    if alone {
+fn room(job: &ReadyJob, worker: &WorkerView, too_big: bool, biggest: Option<(u64, u32)>) -> Result<(), String> {
+    if too_big {
         return match (Some(size(&worker.total)) == biggest, worker.running) {
             (false, _) => Err(format!("has {}, the job needs {}", text(&worker.total), text(&job.resources))),
             (true, 0) => Ok(()),
@@ -262,6 +266,9 @@ fn room(job: &ReadyJob, worker: &WorkerView, alone: bool, biggest: Option<(u64, 
     }
     if !covers(&worker.total, &job.resources) {
         return Err(format!("has {}, the job needs {}", text(&worker.total), text(&job.resources)));
+    }
+    if job.alone && worker.running > 0 {
+        return Err(format!("the job must run alone, as it lost its workers before; {} others run", worker.running));
     }
     if !covers(&worker.free, &job.resources) {
         return Err(format!("has {} free, the job needs {}", text(&worker.free), text(&job.resources)));

@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// For connecting, for the stream's start and for its first message, each.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bounds of the full-jitter backoff.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Certificates of a worker, PEM.
 #[derive(Clone)]

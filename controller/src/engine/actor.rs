@@ -23,7 +23,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
-    lifecycle::{self, Changes, Effect, Event, IllegalTransition, JobState, Timestamp},
+    lifecycle::{self, Changes, Effect, Event, IllegalTransition, JobRecord, JobState, Loss, Timestamp},
     schedule::{ReadyJob, schedule},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Actor {
     pub(super) submissions: BTreeMap<String, String>,
     /// Offers that await an answer, with the time by which it is due.
     pub(super) offers: BTreeMap<(String, Fence), Timestamp>,
+    /// Workers that were lost in the recent past.
+    pub(super) losses: Vec<Loss>,
     dirty: Dirty,
     /// Composes and jobs whose watchers must be told.
     changed: BTreeSet<(String, Option<u32>)>,
@@ -69,6 +71,7 @@ impl Actor {
     pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
         let composes = persist::load(&*config.store).await?;
         let submissions = persist::load_submissions(&*config.store).await?;
+        let losses = persist::load_losses(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;
         let mut actor = Self {
             store: config.store,
@@ -79,6 +82,7 @@ impl Actor {
             workers: Workers::new(u64::try_from(epoch).unwrap_or(0)),
             submissions,
             offers: BTreeMap::new(),
+            losses,
             dirty: Dirty::default(),
             changed: BTreeSet::new(),
             effects: Vec::new(),
@@ -186,10 +190,7 @@ impl Actor {
             Command::Drain { worker_id, draining, reply } => drop(reply.send(self.drain(&worker_id, draining))),
             Command::Connect { hello, sender, reply } => self.connect(hello, sender, reply),
             Command::FromWorker { session, message } => self.worker_says(session, message),
-            Command::Disconnected { session } => {
-                self.workers.disconnect(session);
-                self.reschedule = true;
-            }
+            Command::Disconnected { session } => self.disconnected(session),
             Command::Verified { compose_id, fence, result } => self.verified(&compose_id, fence, result),
             Command::Published { compose_id, job, result } => self.published(&compose_id, job, result),
             Command::StatusWritten { compose_id, last, result } => self.status_written(&compose_id, last, result),
@@ -308,6 +309,7 @@ impl Actor {
                     capability: job.name.kind.capability(),
                     arch: None,
                     resources: job.resources,
+                    alone: record.runs_alone(),
                     excluded: record.excluded_at(now),
                     avoid: record.avoid.clone(),
                     critical_path: live.remaining.get(number as usize).copied().unwrap_or(0),
@@ -326,11 +328,18 @@ impl Actor {
                 // A job being verified no longer runs: its worker is free for others.
                 let holds = matches!(record.state, JobState::Offered | JobState::Running);
                 if let (true, Some(fence), Some(job)) = (holds, record.fence, live.plan_job(number)) {
-                    running.entry(fence.executor).or_default().push((fence, job.resources));
+                    let reserved = self.reserved(fence, record, job.resources);
+                    running.entry(fence.executor).or_default().push((fence, reserved));
                 }
             }
         }
         running
+    }
+
+    /// What an attempt has of its worker.
+    pub(super) fn reserved(&self, fence: Fence, record: &JobRecord, wanted: Resources) -> Resources {
+        let all = Resources { cpu_milli: u32::MAX, memory_bytes: u64::MAX };
+        self.workers.clamp(fence.executor, if record.runs_alone() { all } else { wanted })
     }
 
     /// Looks at everything that time ends.
@@ -345,28 +354,18 @@ impl Actor {
                 self.apply_late(&compose_id, Event::AcceptTimedOut { fence });
             }
         }
-        for executor in self.workers.take_lost(self.timing.lease + self.timing.reassign_delay, now) {
-            tracing::warn!(executor = format!("{executor:016x}"), "worker lost: its lease ended");
-            self.lose(executor);
+        // Looked at every tick, so one tick early: suspected within the lease.
+        for (executor, worker_id) in self.workers.suspect(self.timing.lease.saturating_sub(TICK), now) {
+            tracing::warn!(worker_id, executor = format!("{executor:016x}"), "worker suspected: it is silent");
+            self.reschedule = true;
+        }
+        for gone in self.workers.take_lost(self.timing.lease + self.timing.reassign_delay, now) {
+            tracing::warn!(worker_id = %gone.id, executor = format!("{:016x}", gone.executor), "worker lost: its lease ended");
+            self.lose(&gone, &BTreeSet::new());
         }
         // Exclusions end by time alone.
         if self.composes.values().any(|live| live.compose.ready().next().is_some()) {
             self.reschedule = true;
-        }
-    }
-
-    /// A worker incarnation is gone: its jobs go to others.
-    pub(super) fn lose(&mut self, executor: u64) {
-        let touched: Vec<String> = self
-            .composes
-            .iter()
-            .filter(|(_, live)| {
-                live.compose.numbered().any(|(_, record)| record.current().is_some_and(|f| f.executor == executor))
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for compose_id in touched {
-            self.apply_late(&compose_id, Event::WorkerLost { executor });
         }
     }
 

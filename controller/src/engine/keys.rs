@@ -6,10 +6,14 @@
 //! | `/tutti/v1/c/ID/m` | where the compose is: its directory, digests of spec and plan (JSON) |
 //! | `/tutti/v1/c/ID/h` | header: status (version byte + protobuf) |
 //! | `/tutti/v1/c/ID/j/NUMBER` | one job's record (version byte + protobuf); absent while it waits untouched |
+//! | `/tutti/v1/losses` | workers that were lost in the recent past, all composes' (JSON) |
 //! | `/tutti/v1/s/KEY` | compose id of a submission with that idempotency key |
 
 /// The leader key.
 pub const LEADER: &[u8] = b"/tutti/v1/leader";
+
+/// Workers that were lost.
+pub(super) const LOSSES: &[u8] = b"/tutti/v1/losses";
 
 /// Prefix of everything of composes.
 pub(super) const COMPOSES: &str = "/tutti/v1/c/";

@@ -12,7 +12,7 @@ use super::{
     submission::Meta,
 };
 use crate::{
-    lifecycle::{Compose, Header, JobRecord},
+    lifecycle::{Compose, Header, JobRecord, Loss, Timestamp},
     plan::Plan,
     spec::ComposeSpec,
     volume,
@@ -147,6 +147,22 @@ pub(super) async fn load_submissions(store: &dyn StateStore) -> Result<BTreeMap<
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let entry = |kv: &tutti_store::KeyValue| Some((text(kv.key.get(keys::SUBMISSIONS.len()..)?), text(&kv.value)));
     Ok(page.kvs.iter().filter_map(entry).collect())
+}
+
+/// Losses as they are stored: executor and time.
+pub(super) fn encode_losses(losses: &[Loss]) -> Vec<u8> {
+    let pairs: Vec<(u64, i64)> = losses.iter().map(|loss| (loss.executor, loss.at.0)).collect();
+    serde_json::to_vec(&pairs).unwrap_or_default()
+}
+
+/// Reads the workers that were lost. They are evidence, not state: what cannot be read is done without.
+pub(super) async fn load_losses(store: &dyn StateStore) -> Result<Vec<Loss>, EngineError> {
+    let Some(stored) = store.get(keys::LOSSES).await? else { return Ok(Vec::new()) };
+    let pairs: Vec<(u64, i64)> = serde_json::from_slice(&stored.value).unwrap_or_else(|error| {
+        tracing::warn!(%error, "stored losses of workers cannot be read");
+        Vec::new()
+    });
+    Ok(pairs.into_iter().map(|(executor, at)| Loss { executor, at: Timestamp(at) }).collect())
 }
 
 fn live(

@@ -31,12 +31,37 @@ pub(super) struct Worker {
     pub(super) conditions: Vec<String>,
     pub(super) session: Option<(SessionId, Sender)>,
     pub(super) last_seen: Timestamp,
+    /// Silent for its lease: it gets nothing new until it speaks again.
+    suspected: bool,
+    /// Attempts of earlier incarnations whose outcomes it delivers.
+    kept: BTreeSet<(String, Fence)>,
     sent: u64,
+}
+
+/// A worker that was taken out.
+pub(super) struct Gone {
+    pub(super) executor: u64,
+    pub(super) id: String,
+    /// It was asked to end.
+    pub(super) draining: bool,
+}
+
+impl Worker {
+    /// Connected, and not silent for too long.
+    fn is_there(&self) -> bool {
+        self.session.is_some() && !self.suspected
+    }
+}
+
+fn silence(worker: &Worker, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(now.0.saturating_sub(worker.last_seen.0)).unwrap_or(0))
 }
 
 /// All workers, by incarnation.
 pub(super) struct Workers {
     by_executor: BTreeMap<u64, Worker>,
+    /// Who speaks for incarnations that ended with outcomes in their journal.
+    heirs: BTreeMap<u64, u64>,
     next_session: u64,
     epoch: u64,
 }
@@ -46,7 +71,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Workers {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { by_executor: BTreeMap::new(), next_session: 1, epoch }
+        Self { by_executor: BTreeMap::new(), heirs: BTreeMap::new(), next_session: 1, epoch }
     }
 
     /// Takes a worker's Hello. Returns its session, and answers with Welcome.
@@ -88,6 +113,8 @@ impl Workers {
             conditions: Vec::new(),
             session: Some((session, sender)),
             last_seen: now,
+            suspected: false,
+            kept: BTreeSet::new(),
             sent: 0,
         };
         self.by_executor.insert(hello.incarnation, worker);
@@ -121,9 +148,45 @@ impl Workers {
         }
     }
 
-    pub(super) fn seen(&mut self, executor: u64, now: Timestamp) {
+    /// It spoke. Returns whether that clears it of a suspicion.
+    pub(super) fn seen(&mut self, executor: u64, now: Timestamp) -> bool {
+        let Some(worker) = self.by_executor.get_mut(&executor) else { return false };
+        worker.last_seen = now;
+        std::mem::take(&mut worker.suspected)
+    }
+
+    /// Connected workers that were silent for `limit` and were not suspected before: they get nothing new.
+    pub(super) fn suspect(&mut self, limit: Duration, now: Timestamp) -> Vec<(u64, String)> {
+        let mut found = Vec::new();
+        for (executor, worker) in &mut self.by_executor {
+            let silent = worker.session.is_some() && silence(worker, now) >= limit;
+            if silent && !std::mem::replace(&mut worker.suspected, true) {
+                found.push((*executor, worker.id.clone()));
+            }
+        }
+        found
+    }
+
+    /// The incarnation `heir` speaks for `executor` from now on.
+    pub(super) fn inherit(&mut self, executor: u64, heir: u64) {
+        self.heirs.insert(executor, heir);
+    }
+
+    /// Who speaks for an incarnation that ended.
+    pub(super) fn heir_of(&self, executor: u64) -> Option<u64> {
+        self.heirs.get(&executor).copied()
+    }
+
+    /// Forgets what `heir` inherited: the incarnations that nobody speaks for any more.
+    pub(super) fn disinherit(&mut self, heir: u64) -> Vec<u64> {
+        let lost = self.heirs.iter().filter(|(_, known)| **known == heir).map(|(executor, _)| *executor).collect();
+        self.heirs.retain(|_, known| *known != heir);
+        lost
+    }
+
+    pub(super) fn set_kept(&mut self, executor: u64, kept: BTreeSet<(String, Fence)>) {
         if let Some(worker) = self.by_executor.get_mut(&executor) {
-            worker.last_seen = now;
+            worker.kept = kept;
         }
     }
 
@@ -171,38 +234,48 @@ impl Workers {
             conditions: Vec::new(),
             session: None,
             last_seen: now,
+            suspected: false,
+            kept: BTreeSet::new(),
             sent: 0,
         });
     }
 
     /// Takes out earlier incarnations of a worker that have no session: their processes died with them.
-    pub(super) fn take_older(&mut self, worker_id: &str, incarnation: u64) -> Vec<u64> {
-        let older = |executor: u64, worker: &Worker| {
+    pub(super) fn take_older(&mut self, worker_id: &str, incarnation: u64) -> Vec<Gone> {
+        self.take_where(|executor, worker| {
             executor != incarnation && worker.id == worker_id && worker.session.is_none()
-        };
-        let found: Vec<_> = self.by_executor.iter().filter(|(e, worker)| older(**e, worker)).map(|(e, _)| *e).collect();
-        for executor in &found {
-            self.by_executor.remove(executor);
-        }
-        found
+        })
+    }
+
+    /// Takes out a worker without session if a later incarnation of it is connected; also what that one keeps of it.
+    pub(super) fn take_superseded(&mut self, executor: u64) -> Option<(Gone, BTreeSet<(String, Fence)>)> {
+        let id = &self.by_executor.get(&executor)?.id;
+        let later =
+            |(other, worker): &(&u64, &Worker)| **other != executor && worker.id == *id && worker.session.is_some();
+        let kept = self.by_executor.iter().find(later).map(|(_, worker)| worker.kept.clone())?;
+        self.take_where(|known, _| known == executor).pop().map(|gone| (gone, kept))
     }
 
     /// Workers that were silent for longer than `limit`; they are forgotten.
-    pub(super) fn take_lost(&mut self, limit: Duration, now: Timestamp) -> Vec<u64> {
-        let limit = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
-        let silent = |worker: &Worker| now.0 - worker.last_seen.0 > limit;
-        let lost: Vec<_> =
-            self.by_executor.iter().filter(|(_, worker)| silent(worker)).map(|(executor, _)| *executor).collect();
-        for executor in &lost {
-            self.by_executor.remove(executor);
-        }
-        lost
+    pub(super) fn take_lost(&mut self, limit: Duration, now: Timestamp) -> Vec<Gone> {
+        self.take_where(|_, worker| silence(worker, now) > limit)
+    }
+
+    fn take_where(&mut self, wanted: impl Fn(u64, &Worker) -> bool) -> Vec<Gone> {
+        let found: Vec<_> =
+            self.by_executor.iter().filter(|(e, worker)| wanted(**e, worker)).map(|(e, _)| *e).collect();
+        let take = |executor: u64| {
+            let worker = self.by_executor.remove(&executor)?;
+            Some(Gone { executor, id: worker.id, draining: worker.draining })
+        };
+        found.into_iter().filter_map(take).collect()
     }
 
     /// Sends, if the worker is connected and reads. One that lets the queue fill is cut off: it connects again and
     /// states everything anew.
     pub(super) fn send(&mut self, executor: u64, message: Message) {
         let epoch = self.epoch;
+        let executor = self.heir_of(executor).unwrap_or(executor);
         let Some(worker) = self.by_executor.get_mut(&executor) else { return };
         worker.sent += 1;
         let response = wire::SessionResponse { sequence: worker.sent, epoch, message: Some(message) };
@@ -235,7 +308,7 @@ impl Workers {
                     },
                     total,
                     draining: worker.draining,
-                    connected: worker.session.is_some(),
+                    connected: worker.is_there(),
                     running: jobs.len() as u32,
                 }
             })
@@ -249,7 +322,7 @@ impl Workers {
             .map(|(executor, worker)| api::Worker {
                 worker_id: worker.id.clone(),
                 arch: worker.arch.clone(),
-                connected: worker.session.is_some(),
+                connected: worker.is_there(),
                 draining: worker.draining,
                 running: names.get(executor).cloned().unwrap_or_default(),
                 last_seen: Some(timestamp(worker.last_seen.0)),

@@ -6,7 +6,7 @@ use tutti_job::Fence;
 
 use super::{
     AttemptRecord, AttemptResult, Changes, Compose, Effect, Event, FailureClass, HARD_EXCLUSION_MS, IllegalTransition,
-    JobState, Output, SOFT_EXCLUSION_MS, Status, TIMEOUT_EXCLUSION_MS, Timestamp, Usage,
+    JobState, Loss, Output, SOFT_EXCLUSION_MS, Status, TIMEOUT_EXCLUSION_MS, Timestamp, Usage,
     transition::{Bad, Transition, cut},
 };
 
@@ -39,7 +39,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
         }
         Event::Published { job } => published(t, job)?,
         Event::PublishFailed { job, cause } => publish_failed(t, job, &cause)?,
-        Event::WorkerLost { executor } => worker_lost(t, executor),
+        Event::WorkerLost { executor, kept, losses } => worker_lost(t, executor, &kept, &losses),
         Event::Cancel => cancel(t)?,
         Event::Retry { jobs } => retry::retry(t, &jobs)?,
         Event::KilledConfirmed { fence } => killed(t, fence),
@@ -272,17 +272,12 @@ fn publish_failed(t: &mut Transition<'_>, job: u32, cause: &str) -> Applied {
     Ok(())
 }
 
-fn worker_lost(t: &mut Transition<'_>, executor: u64) {
+fn worker_lost(t: &mut Transition<'_>, executor: u64, kept: &[Fence], losses: &[Loss]) {
     let held = t.compose.jobs.iter().filter_map(|record| record.current()).filter(|fence| fence.executor == executor);
-    for fence in held {
+    for fence in held.filter(|fence| !kept.contains(fence)) {
         // An earlier one of these may have stopped the compose, but no attempt ends by that.
         match t.state(fence.job) {
-            JobState::Offered => t.give_back(fence, AttemptResult::NeverStarted, "worker was lost before it began", 0),
-            JobState::Running => {
-                let (class, cause) = (FailureClass::Infra, "worker was lost".to_owned());
-                let (hint, usage) = (String::new(), Usage::default());
-                t.attempt_failed(fence, Bad { result: AttemptResult::Lost, class, cause, hint, usage });
-            }
+            JobState::Offered | JobState::Running => t.attempt_lost(fence, losses),
             // What it reported is on the volume: verification goes on without it.
             _ => {}
         }

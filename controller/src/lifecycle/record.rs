@@ -107,6 +107,8 @@ struct StoredJob {
     excluded: Vec<StoredExclusion>,
     #[prost(string, repeated, tag = "17")]
     avoid: Vec<String>,
+    #[prost(uint32, tag = "18")]
+    losses: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -301,6 +303,7 @@ impl JobRecord {
             warnings: self.warnings.clone(),
             excluded: self.excluded.iter().map(exclusion).collect(),
             avoid: self.avoid.clone(),
+            losses: self.losses,
         })
     }
 
@@ -333,6 +336,7 @@ impl JobRecord {
             warnings: stored.warnings,
             excluded: stored.excluded.into_iter().map(exclusion).collect(),
             avoid: stored.avoid,
+            losses: stored.losses,
         })
     }
 }

@@ -290,8 +290,10 @@ pub struct JobRecord {
     pub state: JobState,
     /// Number of the last attempt; 0 before the first.
     pub attempt: u32,
-    /// Attempts that count against [`super::MAX_TRIES`] since the last retry.
+    /// Failed attempts, which count against [`super::MAX_TRIES`], since the last retry.
     pub tries: u32,
+    /// Workers that were lost while they held it, since the last retry.
+    pub losses: u32,
     /// The last attempt that was not refused. Current while [`JobState::has_attempt`].
     pub fence: Option<Fence>,
     /// The outputs are recorded for good: no attempt may commit again.
@@ -340,10 +342,23 @@ impl JobRecord {
         self.outputs.iter().find(|output| output.name == name).map(|output| output.digest)
     }
 
+    /// Whether its next attempt gets a worker of its own: it may be what ends them.
+    pub fn runs_alone(&self) -> bool {
+        self.losses >= super::ALONE_AFTER
+    }
+
     /// Names of workers that are not to be asked now.
     pub fn excluded_at(&self, now: Timestamp) -> Vec<String> {
         let active = self.excluded.iter().filter(|exclusion| exclusion.until > now);
         active.map(|exclusion| exclusion.worker_id.clone()).collect()
+    }
+
+    /// The worker of the last attempt is asked only if there is no other.
+    pub(super) fn avoid_last_worker(&mut self) {
+        if let Some(worker) = self.attempts.last().map(|attempt| attempt.worker_id.clone()) {
+            self.avoid.retain(|known| *known != worker);
+            self.avoid.push(worker);
+        }
     }
 
     pub(super) fn push_attempt(&mut self, attempt: AttemptRecord) {

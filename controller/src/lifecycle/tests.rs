@@ -1,5 +1,6 @@
 //! Transitions one by one; random ones in [`random`], whole runs against a model in [`model`].
 
+mod blame;
 mod fixture;
 mod model;
 mod random;
@@ -10,7 +11,7 @@ use super::{
     AttemptResult, Changes, Effect, Event, FailureClass, IllegalTransition, JobState, Status, Timestamp, apply,
     pending_effects, why,
 };
-use fixture::{Run, chain, failed, hard, job, plan_of, soft, succeeded};
+use fixture::{Run, chain, failed, hard, job, lost, plan_of, soft, succeeded};
 
 #[test]
 fn a_job_from_ready_to_published() {
@@ -76,7 +77,7 @@ fn repeated_messages_change_nothing() {
     run.ok(Event::Published { job: 0 });
     assert!(run.quiet(Event::Published { job: 0 }).is_empty());
     assert_eq!(run.quiet(succeeded(fence)), [Effect::SendCommit { fence }]);
-    assert!(run.quiet(Event::WorkerLost { executor: 1 }).is_empty());
+    assert!(run.quiet(lost(1)).is_empty());
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn old_fences_are_refused() {
     run.offer(0, 1);
     let old = run.fence(0);
     run.ok(Event::Accepted { fence: old });
-    run.ok(Event::WorkerLost { executor: 1 });
+    run.ok(lost(1));
     assert_eq!(run.states(), "R");
     for event in [Event::Accepted { fence: old }, succeeded(old), failed(old, FailureClass::Tool)] {
         assert!(matches!(run.quiet(event).as_slice(), [Effect::SendRefused { fence, .. }] if *fence == old));
@@ -109,7 +110,7 @@ fn a_late_success_counts_while_its_fence_is_current() {
     run.offer(0, 1);
     let fence = run.fence(0);
     assert_eq!(run.ok(succeeded(fence)), [Effect::Verify { fence }], "the acceptance was lost");
-    run.ok(Event::WorkerLost { executor: 1 });
+    run.ok(lost(1));
     assert_eq!(run.states(), "V", "its outputs are on the volume");
     run.ok(Event::VerifiedOk { fence });
     assert_eq!(run.states(), "C");
@@ -141,7 +142,7 @@ fn attempts_that_never_began_do_not_count() {
         run.offer(0, 2);
         run.ok(Event::Rejected { fence: run.fence(0), reason: "busy".into(), soft: true });
         run.offer(0, 3);
-        run.ok(Event::WorkerLost { executor: 3 });
+        run.ok(lost(3));
     }
     let record = &run.compose.jobs[0];
     assert_eq!((record.state, record.attempt, record.tries), (JobState::Ready, 15, 0));
@@ -258,7 +259,7 @@ fn cancelling_keeps_what_is_done() {
     run.ok(Event::Published { job: 3 });
     assert_eq!(run.states(), "OXXPX");
     assert!(!run.compose.is_ended(), "an attempt is under way");
-    run.ok(Event::WorkerLost { executor: 1 });
+    run.ok(lost(1));
     assert!(run.compose.is_ended());
     assert_eq!((run.states().as_str(), run.compose.header.status), ("XXXPX", Status::Terminated));
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tutti_job::Fence;
 
 use super::{
-    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition,
-    JobRecord, JobState, MAX_TRIES, Status, Timestamp, Usage,
+    AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition, JobRecord, JobState,
+    MAX_TRIES, Status, Timestamp, Usage,
 };
 use crate::plan::{Need, PlanJob};
 
@@ -225,7 +225,7 @@ impl<'a> Transition<'a> {
         self.requeue(fence.job);
     }
 
-    /// An attempt failed or was lost: another try, or the end of the job.
+    /// An attempt failed: another try, or the end of the job.
     pub(super) fn attempt_failed(&mut self, fence: Fence, bad: Bad) {
         let job = fence.job;
         self.close_attempt(job, bad.result, Some(bad.class), &bad.cause, bad.usage);
@@ -233,10 +233,7 @@ impl<'a> Transition<'a> {
             record.tries = record.tries.saturating_add(1);
             record.outputs.clear();
             record.warnings.clear();
-            if let Some(worker) = record.attempts.last().map(|attempt| attempt.worker_id.clone()) {
-                record.avoid.retain(|known| *known != worker);
-                record.avoid.push(worker);
-            }
+            record.avoid_last_worker();
             record.reason = cut(&bad.cause, REASON);
             record.hint = cut(&bad.hint, REASON);
             record.class = Some(bad.class);
@@ -246,31 +243,11 @@ impl<'a> Transition<'a> {
             self.requeue(job);
             return;
         }
-        self.poisoned(job);
         self.fail(job);
     }
 
-    /// A job all of whose tries took their worker along is to blame for that, not the workers.
-    fn poisoned(&mut self, job: u32) {
-        let Ok(record) = self.record(job) else { return };
-        let counted = |attempt: &&AttemptRecord| matches!(attempt.result, AttemptResult::Failed | AttemptResult::Lost);
-        let tries: Vec<&AttemptRecord> =
-            record.attempts.iter().rev().filter(counted).take(record.tries as usize).collect();
-        if tries.len() < MAX_TRIES as usize || tries.iter().any(|attempt| attempt.result != AttemptResult::Lost) {
-            return;
-        }
-        let workers: Vec<&str> = tries.iter().rev().map(|attempt| attempt.worker_id.as_str()).collect();
-        let reason = format!("each of {} tries lost its worker: {}", tries.len(), workers.join(", "));
-        self.edit(job, |record| {
-            record.class = Some(FailureClass::Poisoned);
-            record.reason = cut(&reason, REASON);
-            record.hint =
-                "look at the ends of the attempts' logs and at the workers' memory; retry runs it again".into();
-        });
-    }
-
     /// Puts a job whose attempt ended back to where its edges say, or lets it end with the compose.
-    fn requeue(&mut self, job: u32) {
+    pub(super) fn requeue(&mut self, job: u32) {
         if self.header.stopping {
             self.set_state(job, JobState::Cancelled);
             return;

@@ -49,6 +49,9 @@ pub fn why(compose: &Compose, job: u32) -> Vec<String> {
     if !record.hint.is_empty() {
         lines.push(format!("hint: {}", record.hint));
     }
+    if record.runs_alone() && record.state == JobState::Ready {
+        lines.push("waits for a worker that has nothing else to do: it runs alone".to_owned());
+    }
     if record.tries > 0 && record.state.is_pending() {
         lines.push(format!("{} of {MAX_TRIES} tries failed", record.tries));
     }

@@ -17,6 +17,7 @@ fn job(number: u32, critical_path: u64) -> ReadyJob {
         capability: "createrepo@1".into(),
         arch: None,
         resources: resources(1, 256),
+        alone: false,
         excluded: vec![],
         avoid: vec![],
         critical_path,

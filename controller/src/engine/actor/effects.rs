@@ -86,8 +86,9 @@ impl Actor {
                 return self.apply_late(compose_id, event);
             }
         };
-        let Some(job) = live.plan_job(fence.job) else { return };
-        let reserve = self.workers.clamp(fence.executor, job.resources);
+        let Some(live) = self.composes.get(compose_id) else { return };
+        let (Some(job), Some(record)) = (live.plan_job(fence.job), live.compose.job(fence.job)) else { return };
+        let reserve = self.reserved(fence, record, job.resources);
         let offer = wire::Offer {
             fence: Some(fence_to(compose_id, &fence)),
             kind: job.name.kind.capability(),

@@ -1,18 +1,24 @@
 //! What workers say.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tutti_job::{Digest, Fence};
 use tutti_proto::worker::{self as wire, session_request::Message, session_response::Message as Answer};
 
 use super::{Actor, now};
 use crate::{
     engine::{
-        Reply, SessionId,
+        Reply, SessionId, keys,
         live::{self, Progress},
-        workers::Sender,
+        persist,
+        workers::{Gone, Sender},
     },
-    lifecycle::{Event, FailureClass, JobState, Output, Usage},
+    lifecycle::{AttemptRecord, Event, FailureClass, JobState, Loss, Output, Usage},
     service::{fence_from, fence_to},
 };
+
+/// Losses that are remembered.
+const KEPT_LOSSES: usize = 64;
 
 impl Actor {
     pub(super) fn connect(&mut self, hello: wire::Hello, sender: Sender, reply: Reply<SessionId>) {
@@ -20,9 +26,11 @@ impl Actor {
         let result = self.workers.connect(&hello, sender, &self.timing, now());
         if result.is_ok() {
             tracing::info!(worker_id = %hello.worker_id, executor = format!("{executor:016x}"), "worker connected");
+            let kept = self.inherit(&hello);
             for older in self.workers.take_older(&hello.worker_id, executor) {
-                self.lose(older);
+                self.lose(&older, &kept);
             }
+            self.workers.set_kept(executor, kept);
             // What it holds is adopted by being current; the rest it is told to end.
             self.send_desired(executor);
             self.resend_offers(executor);
@@ -31,9 +39,74 @@ impl Actor {
         drop(reply.send(result));
     }
 
+    /// Makes the worker the heir of its earlier incarnations, whose outcomes it found in its journal: it speaks for
+    /// them and is answered. Returns the attempts under way that it will deliver.
+    fn inherit(&mut self, hello: &wire::Hello) -> BTreeSet<(String, Fence)> {
+        let mut kept = BTreeSet::new();
+        for (id, fence) in hello.held.iter().filter_map(|fence| fence_from(Some(fence.clone()))) {
+            let record = self.composes.get(&id).and_then(|live| live.compose.job(fence.job));
+            let Some(record) = record.filter(|_| fence.executor != hello.incarnation) else { continue };
+            let own =
+                |attempt: &AttemptRecord| attempt.executor == fence.executor && attempt.worker_id == hello.worker_id;
+            if !record.attempts.iter().any(own) {
+                continue;
+            }
+            self.workers.inherit(fence.executor, hello.incarnation);
+            if record.current() == Some(fence) {
+                tracing::info!(compose_id = %id, %fence, "outcome of an earlier incarnation is on its way");
+                kept.insert((id, fence));
+            }
+        }
+        kept
+    }
+
+    /// The stream ended. Whether the worker lives is for its lease to say, unless a new incarnation has spoken already.
+    pub(super) fn disconnected(&mut self, session: SessionId) {
+        self.want_schedule();
+        let Some(executor) = self.workers.disconnect(session) else { return };
+        if let Some((gone, kept)) = self.workers.take_superseded(executor) {
+            self.lose(&gone, &kept);
+        }
+    }
+
+    /// A worker incarnation is gone: its jobs go to others, but for those whose outcome its heir has.
+    pub(super) fn lose(&mut self, gone: &Gone, kept: &BTreeSet<(String, Fence)>) {
+        let mut executors = self.workers.disinherit(gone.executor);
+        executors.push(gone.executor);
+        let mut touched = BTreeMap::<(String, u64), Vec<Fence>>::new();
+        for (id, live) in &self.composes {
+            for fence in live.compose.numbered().filter_map(|(_, record)| record.current()) {
+                if executors.contains(&fence.executor) {
+                    let held = touched.entry((id.clone(), fence.executor)).or_default();
+                    held.extend(kept.contains(&(id.clone(), fence)).then_some(fence));
+                }
+            }
+        }
+        // One that was asked to end, and had nothing to do, was not lost.
+        if !gone.draining || !touched.is_empty() {
+            self.note_loss(gone.executor);
+        }
+        for ((compose_id, executor), kept) in touched {
+            let losses = self.losses.clone();
+            self.apply_late(&compose_id, Event::WorkerLost { executor, kept, losses });
+        }
+    }
+
+    fn note_loss(&mut self, executor: u64) {
+        if self.losses.iter().any(|loss| loss.executor == executor) {
+            return;
+        }
+        self.losses.push(Loss { executor, at: now() });
+        let surplus = self.losses.len().saturating_sub(KEPT_LOSSES);
+        self.losses.drain(..surplus);
+        self.put(keys::LOSSES.to_vec(), persist::encode_losses(&self.losses));
+    }
+
     pub(super) fn worker_says(&mut self, session: SessionId, request: wire::SessionRequest) {
         let Some(executor) = self.workers.executor_of(session) else { return };
-        self.workers.seen(executor, now());
+        if self.workers.seen(executor, now()) {
+            self.want_schedule();
+        }
         match request.message {
             Some(Message::Sync(sync)) => self.sync(executor, sync),
             Some(Message::Accept(accept)) => self.with_fence(executor, accept.fence, |actor, id, fence| {
@@ -67,8 +140,8 @@ impl Actor {
     fn with_fence(&mut self, executor: u64, fence: Option<wire::Fence>, action: impl FnOnce(&mut Self, &str, Fence)) {
         let Some((compose_id, fence)) = fence_from(fence) else { return };
         let known = self.composes.get(&compose_id).is_some_and(|compose| live::known(compose, &fence));
-        if !known || fence.executor != executor {
-            // An earlier incarnation's outcome, which this one found in its journal: refused, it would remove the files.
+        if !known || (fence.executor != executor && self.workers.heir_of(fence.executor) != Some(executor)) {
+            // Refused, it would remove the files.
             let record = self.composes.get(&compose_id).and_then(|live| live.compose.job(fence.job));
             if record.is_some_and(|record| record.needs_staging(fence)) {
                 return;

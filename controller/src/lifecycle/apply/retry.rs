@@ -141,6 +141,7 @@ fn reopen(t: &mut Transition<'_>, job: u32) -> Applied {
     t.edit(job, |record| {
         *record = JobRecord {
             tries: 0,
+            losses: 0,
             reason: String::new(),
             hint: String::new(),
             class: None,

@@ -56,6 +56,11 @@ pub(super) fn failed(fence: Fence, class: FailureClass) -> Event {
     Event::FailedAttempt { fence, class, cause: "it broke".into(), hint: "mend it".into(), usage: Usage::default() }
 }
 
+/// A worker is gone, and no other has been lost of late.
+pub(super) fn lost(executor: u64) -> Event {
+    Event::WorkerLost { executor, kept: vec![], losses: vec![] }
+}
+
 pub(super) struct Run {
     pub(super) compose: Compose,
     pub(super) now: Timestamp,

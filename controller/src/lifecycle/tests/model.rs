@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Event, FailureClass, JobState, Run, Status, failed, fixture, job, succeeded};
+use super::{Event, FailureClass, JobState, Run, Status, failed, fixture, job, lost, succeeded};
 use crate::plan::{At, Edge, Need, Plan};
 
 /// Published rather than committed, soft rather than required, and whether there is an edge at all (0).
@@ -91,7 +91,7 @@ fn next(run: &Run, job: u32, fate: Fate) -> Option<Event> {
         (JobState::Running, Some(fence)) => match fate {
             Fate::Broken => failed(fence, FailureClass::Tool),
             Fate::Flaky(times) if record.tries < times => failed(fence, FailureClass::Infra),
-            Fate::Lost(times) if record.tries < times => Event::WorkerLost { executor: fence.executor },
+            Fate::Lost(times) if record.losses < times => lost(fence.executor),
             Fate::Good | Fate::Flaky(_) | Fate::Lost(_) => succeeded(fence),
         },
         (JobState::Verifying, Some(fence)) => Event::VerifiedOk { fence },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use tutti_job::Fence;
 
-use super::{Event, FailureClass, JobState, Run, Status, failed, model::plans, pending_effects, succeeded, why};
+use super::{Event, FailureClass, JobState, Run, Status, failed, lost, model::plans, pending_effects, succeeded, why};
 use crate::lifecycle::{Compose, Header, JobRecord};
 
 /// An event made of numbers: about current attempts, attempts of long ago and ones that never were.
@@ -37,7 +37,7 @@ fn event(run: &Run, seen: &[Fence], (kind, a, b): (u8, u32, u32)) -> Event {
             Event::Published { job }
         }
         19 => Event::PublishFailed { job, cause: "full".into() },
-        20 => Event::WorkerLost { executor: u64::from(b % 3) },
+        20 => lost(u64::from(b % 3)),
         21 if b % 5 == 0 => Event::Cancel,
         22 => Event::Retry { jobs: if b % 2 == 0 { vec![] } else { vec![job] } },
         23 => Event::KilledConfirmed { fence },
@@ -76,9 +76,9 @@ fn sound(run: &Run) -> Result<(), TestCaseError> {
     let header = &compose.header;
     prop_assert_eq!(&Header::decode(&header.encode()).unwrap(), header);
     prop_assert_eq!(open == 0, header.ended_at.is_some(), "ended: {}", run.states());
-    let lost = |state: JobState| matches!(state, JobState::Failed | JobState::Skipped { .. });
+    let dead = |state: JobState| matches!(state, JobState::Failed | JobState::Skipped { .. });
     let doomed =
-        compose.numbered().any(|(job, record)| lost(record.state) && !compose.plan.jobs[job as usize].failable);
+        compose.numbered().any(|(job, record)| dead(record.state) && !compose.plan.jobs[job as usize].failable);
     if !header.cancelled {
         prop_assert_eq!(header.status == Status::Doomed, doomed, "{} in {}", header.status, run.states());
     }
@@ -97,7 +97,7 @@ fn subjects(compose: &Compose, event: &Event) -> Vec<u32> {
         | Event::VerifyFailed { fence, .. }
         | Event::FailedAttempt { fence, .. }
         | Event::KilledConfirmed { fence } => vec![fence.job],
-        Event::WorkerLost { executor } => {
+        Event::WorkerLost { executor, .. } => {
             let held = compose.jobs.iter().filter_map(JobRecord::current).filter(|fence| fence.executor == *executor);
             held.map(|fence| fence.job).collect()
         }

@@ -40,6 +40,7 @@ fn full() -> JobRecord {
         warnings: vec!["a".into()],
         excluded: vec![Exclusion { worker_id: "w".into(), until: Timestamp(5) }],
         avoid: vec!["v".into()],
+        losses: 2,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Retry, and failures of publishing.
 
 use super::{
-    Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, plan_of, soft,
+    Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, lost, plan_of, soft,
     succeeded,
 };
 use crate::plan::{At, Edge, Need};
@@ -126,7 +126,7 @@ fn a_lost_attempt_whose_input_is_gone_is_skipped() {
     run.commit(0);
     run.offer(1, 2);
     run.ok(Event::PublishFailed { job: 0, cause: "disk full".into() });
-    run.ok(Event::WorkerLost { executor: 2 });
+    run.ok(lost(2));
     assert_eq!(run.states(), "FSS");
     assert!(run.compose.is_ended());
 }

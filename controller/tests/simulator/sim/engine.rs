@@ -8,8 +8,8 @@ use std::{
 use tutti_controller::{
     history::{Cause, Recorder},
     lifecycle::{
-        Compose, Effect, Event, FailureClass, Header, IllegalTransition, JobRecord, JobState, Output, Status,
-        Timestamp, Usage, apply, pending_effects,
+        AttemptRecord, Compose, Effect, Event, FailureClass, Header, IllegalTransition, JobRecord, JobState, Loss,
+        Output, Status, Timestamp, Usage, apply, pending_effects,
     },
     plan::{Plan, close},
     schedule::{ReadyJob, WorkerView, schedule},
@@ -95,6 +95,8 @@ pub(crate) struct Engine {
     effects: Vec<Effect>,
     commits: Vec<Fence>,
     workers: BTreeMap<u64, Known>,
+    heirs: BTreeMap<u64, u64>,
+    losses: Vec<Loss>,
     offers: BTreeMap<Fence, i64>,
     busy: BTreeSet<u32>,
     recorder: Recorder,
@@ -105,6 +107,21 @@ pub(crate) struct Engine {
 
 pub(crate) fn header_key() -> Vec<u8> {
     b"h".to_vec()
+}
+
+fn losses_key() -> Vec<u8> {
+    b"losses".to_vec()
+}
+
+fn load_losses(store: &Store) -> Vec<Loss> {
+    let Some((bytes, _)) = store.get(&losses_key()) else { return vec![] };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let pair = |line: &str| line.split_once(' ').map(|(executor, at)| (executor.parse(), at.parse()));
+    let loss = |line: &str| match pair(line)? {
+        (Ok(executor), Ok(at)) => Some(Loss { executor, at: Timestamp(at) }),
+        _ => None,
+    };
+    text.lines().filter_map(loss).collect()
 }
 
 pub(crate) fn job_key(job: u32) -> Vec<u8> {
@@ -146,6 +163,8 @@ impl Engine {
             effects: Vec::new(),
             commits: Vec::new(),
             workers: BTreeMap::new(),
+            heirs: BTreeMap::new(),
+            losses: load_losses(store),
             offers: BTreeMap::new(),
             busy: BTreeSet::new(),
             recorder: Recorder::new(epoch),
@@ -296,8 +315,8 @@ impl Engine {
     }
 
     fn worker_says(&mut self, session: Session, up: Up, now: i64) {
-        if let Up::Hello { worker, executor, total } = up {
-            return self.connect(session, worker, executor, total, now);
+        if let Up::Hello { worker, executor, total, held } = up {
+            return self.connect(session, worker, executor, total, &held, now);
         }
         let Some(executor) = self.workers.iter().find(|(_, w)| w.session == Some(session)).map(|(e, _)| *e) else {
             return;
@@ -329,7 +348,7 @@ impl Engine {
     }
 
     fn with_fence(&mut self, executor: u64, fence: Fence, event: Event, now: i64) {
-        if fence.executor != executor {
+        if fence.executor != executor && self.heirs.get(&fence.executor) != Some(&executor) {
             if !self.needs_staging(fence) {
                 self.send(executor, Down::Refused(fence));
             }
@@ -354,16 +373,22 @@ impl Engine {
         self.with_fence(executor, fence, event, now);
     }
 
-    fn connect(&mut self, session: Session, number: usize, executor: u64, total: Resources, now: i64) {
+    fn connect(&mut self, session: Session, number: usize, executor: u64, total: Resources, held: &[Fence], now: i64) {
         self.workers.insert(executor, Known { number, total, session: Some(session), last_seen: now });
         self.send(executor, Down::Welcome);
         let older = |(e, known): (&u64, &Known)| {
             (*e != executor && known.session.is_none() && known.number == number).then_some(*e)
         };
         let older: Vec<u64> = self.workers.iter().filter_map(older).collect();
+        let name = format!("w{number}");
+        for fence in held.iter().filter(|fence| fence.executor != executor) {
+            let own = |attempt: &AttemptRecord| attempt.executor == fence.executor && attempt.worker_id == name;
+            if self.compose.job(fence.job).is_some_and(|record| record.attempts.iter().any(own)) {
+                self.heirs.insert(fence.executor, executor);
+            }
+        }
         for executor in older {
-            self.workers.remove(&executor);
-            self.late(Event::WorkerLost { executor }, now);
+            self.lose(executor, held, now);
         }
         self.send_desired(executor);
         let offered = self.compose.numbered().filter(|(_, record)| record.state == JobState::Offered);
@@ -372,6 +397,22 @@ impl Engine {
             self.perform(Effect::SendOffer { fence }, now);
         }
         self.reschedule = true;
+    }
+
+    fn lose(&mut self, executor: u64, held: &[Fence], now: i64) {
+        self.workers.remove(&executor);
+        if self.losses.iter().all(|loss| loss.executor != executor) {
+            self.losses.push(Loss { executor, at: Timestamp(now) });
+            let text: Vec<String> = self.losses.iter().map(|loss| format!("{} {}", loss.executor, loss.at.0)).collect();
+            self.dirty.insert(losses_key(), text.join("\n").into_bytes());
+        }
+        let mut gone: Vec<u64> = self.heirs.iter().filter(|(_, heir)| **heir == executor).map(|(e, _)| *e).collect();
+        self.heirs.retain(|_, heir| *heir != executor);
+        gone.push(executor);
+        for executor in gone {
+            let event = Event::WorkerLost { executor, kept: held.to_vec(), losses: self.losses.clone() };
+            self.late(event, now);
+        }
     }
 
     fn needs_staging(&self, fence: Fence) -> bool {
@@ -390,6 +431,7 @@ impl Engine {
     }
 
     fn send(&mut self, executor: u64, down: Down) {
+        let executor = self.heirs.get(&executor).copied().unwrap_or(executor);
         let Some(known) = self.workers.get(&executor) else { return };
         if let Some(session) = known.session {
             self.acts.push(Act::Send { worker: known.number, session, down });
@@ -429,7 +471,7 @@ impl Engine {
         let Some(planned) = self.compose.plan.job(fence.job) else { return };
         let spec = close(planned, &|job, name| self.compose.output(job, name)).expect("what is offered has its inputs");
         let total = self.workers.get(&fence.executor).map(|known| known.total).unwrap_or_default();
-        let wanted = planned.resources;
+        let wanted = if self.alone(fence.job) { total } else { planned.resources };
         let reserve = Resources {
             cpu_milli: wanted.cpu_milli.min(total.cpu_milli),
             memory_bytes: wanted.memory_bytes.min(total.memory_bytes),
@@ -447,8 +489,7 @@ impl Engine {
         let lost: Vec<u64> =
             self.workers.iter().filter(|(_, known)| now - known.last_seen > LOST_MS).map(|(e, _)| *e).collect();
         for executor in lost {
-            self.workers.remove(&executor);
-            self.late(Event::WorkerLost { executor }, now);
+            self.lose(executor, &[], now);
         }
         if self.compose.ready().next().is_some() {
             self.reschedule = true;
@@ -483,11 +524,16 @@ impl Engine {
             capability: planned.name.kind.capability(),
             arch: None,
             resources: planned.resources,
+            alone: record.runs_alone(),
             excluded: record.excluded_at(Timestamp(now)),
             avoid: record.avoid.clone(),
             critical_path: self.remaining[job as usize],
             ready_at: record.ready_at.unwrap_or(Timestamp(now)),
         })
+    }
+
+    fn alone(&self, job: u32) -> bool {
+        self.compose.job(job).is_some_and(JobRecord::runs_alone)
     }
 
     fn views(&self) -> Vec<WorkerView> {
@@ -501,7 +547,10 @@ impl Engine {
                 .compose
                 .numbered()
                 .filter(|(_, record)| holds(record))
-                .filter_map(|(job, _)| self.compose.plan.job(job).map(|planned| planned.resources))
+                .filter_map(|(job, _)| {
+                    let resources = self.compose.plan.job(job).map(|planned| planned.resources);
+                    if self.alone(job) { Some(known.total) } else { resources }
+                })
                 .collect();
             let total = known.total;
             views.push(WorkerView {

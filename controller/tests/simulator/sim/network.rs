@@ -10,11 +10,25 @@ pub(crate) struct Session(pub u64);
 /// What a worker says.
 #[derive(Clone, Debug)]
 pub(crate) enum Up {
-    Hello { worker: usize, executor: u64, total: Resources },
-    Sync { running: Vec<Fence> },
+    Hello {
+        worker: usize,
+        executor: u64,
+        total: Resources,
+        /// Attempts that run or whose outcomes are not settled, those of earlier incarnations too.
+        held: Vec<Fence>,
+    },
+    Sync {
+        running: Vec<Fence>,
+    },
     Accept(Fence),
-    Reject { fence: Fence, soft: bool },
-    Outcome { fence: Fence, result: Result<Vec<Output>, FailureClass> },
+    Reject {
+        fence: Fence,
+        soft: bool,
+    },
+    Outcome {
+        fence: Fence,
+        result: Result<Vec<Output>, FailureClass>,
+    },
 }
 
 /// What a controller says.

@@ -91,6 +91,10 @@ impl Worker {
         matches!(self.slots.get(&fence), Some(Slot::Running { .. }))
     }
 
+    pub(crate) fn held(&self) -> Vec<Fence> {
+        self.slots.keys().copied().collect()
+    }
+
     pub(crate) fn running(&self) -> Vec<Fence> {
         self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Running { .. })).map(|(fence, _)| *fence).collect()
     }

@@ -522,8 +522,8 @@ impl World {
         let session = Session(self.sessions);
         let worker = &mut self.workers[number];
         worker.trying = Some((controller, session));
-        let (executor, total) = (worker.incarnation, worker.total);
-        self.send_up(number, controller, session, Up::Hello { worker: number, executor, total });
+        let (executor, total, held) = (worker.incarnation, worker.total, worker.held());
+        self.send_up(number, controller, session, Up::Hello { worker: number, executor, total, held });
     }
 
     fn send_up(&mut self, worker: usize, controller: usize, session: Session, up: Up) {
