@@ -104,6 +104,7 @@ fn offered(t: &mut Transition<'_>, job: u32, executor: u64, worker_id: &str) -> 
 }
 
 fn accepted(t: &mut Transition<'_>, fence: Fence) {
+    t.revive(fence);
     if !t.is_current(fence) {
         // Repeated acceptances of an attempt that has ended well need no answer.
         if !is_done(t, fence) {
@@ -153,6 +154,7 @@ fn succeeded(
         t.effects.push(Effect::SendCommit { fence });
         return Ok(());
     }
+    t.revive(fence);
     if !t.is_current(fence) {
         t.refuse(fence);
         return Ok(());

@@ -87,6 +87,24 @@ impl Transition<'_> {
         }
     }
 
+    /// A worker that was given up speaks of its attempt before anybody was given the job: the attempt goes on.
+    pub(super) fn revive(&mut self, fence: Fence) {
+        if self.header.stopping || !self.record(fence.job).is_ok_and(|record| record.may_revive(fence)) {
+            return;
+        }
+        self.edit(fence.job, |record| {
+            record.losses = record.losses.saturating_sub(1);
+            (record.class, record.ended_at) = (None, None);
+            record.reason.clear();
+            if let Some(attempt) = record.attempts.last_mut() {
+                record.avoid.retain(|known| *known != attempt.worker_id);
+                (attempt.result, attempt.class, attempt.ended) = (AttemptResult::Open, None, None);
+                attempt.cause.clear();
+            }
+        });
+        self.set_state(fence.job, super::JobState::Running);
+    }
+
     /// How many workers were lost, in the time of the job's own losses, that neither it nor another suspect was on.
     fn lost_without(&self, job: u32, record: &JobRecord, losses: &[Loss]) -> usize {
         let first = lost_attempts(record).last().map_or(self.now, |attempt| attempt.offered);

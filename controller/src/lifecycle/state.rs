@@ -334,6 +334,14 @@ impl JobRecord {
         self.fence == Some(fence) && (self.state == JobState::Verifying || unpublished)
     }
 
+    /// Whether that attempt was given up with its worker, and no other has been made: its fence still counts.
+    pub fn may_revive(&self, fence: Fence) -> bool {
+        let given_up = self.attempts.last().is_some_and(|attempt| {
+            (attempt.number, attempt.executor, attempt.result) == (fence.attempt, fence.executor, AttemptResult::Lost)
+        });
+        self.state == JobState::Ready && self.fence == Some(fence) && given_up
+    }
+
     /// Digest of a recorded output.
     pub fn output(&self, name: &str) -> Option<Digest> {
         if !self.committed {

@@ -88,10 +88,13 @@ fn old_fences_are_refused() {
     run.ok(Event::Accepted { fence: old });
     run.ok(lost(1));
     assert_eq!(run.states(), "R");
+    assert!(
+        matches!(run.quiet(failed(old, FailureClass::Tool)).as_slice(), [Effect::SendRefused { fence, .. }] if *fence == old)
+    );
+    run.offer(0, 2);
     for event in [Event::Accepted { fence: old }, succeeded(old), failed(old, FailureClass::Tool)] {
         assert!(matches!(run.quiet(event).as_slice(), [Effect::SendRefused { fence, .. }] if *fence == old));
     }
-    run.offer(0, 2);
     let fence = run.fence(0);
     assert_eq!((fence.attempt, fence.executor), (2, 2));
     assert!(

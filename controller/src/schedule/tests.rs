@@ -167,3 +167,17 @@ proptest! {
         prop_assert_eq!(schedule(&jobs, &workers, Timestamp(100_000)), (assignments, unplaced));
     }
 }
+
+#[test]
+fn r8_a_suspect_runs_alone_and_a_worker_is_kept_free_for_it_at_once() {
+    let suspect = ReadyJob { alone: true, avoid: vec!["a".into()], ..job(1, 1) };
+    let busy = |id: &str| WorkerView { running: 1, free: resources(3, 4000), ..worker(id, 4, 4096) };
+    let workers = [busy("a"), busy("b")];
+    let (placed, waiting) = schedule(&[suspect.clone(), job(2, 0), job(3, 0)], &workers, Timestamp(0));
+    // It waits for the worker where it did not fail, and the others do not go there.
+    assert_eq!(waiting[0].job, 1, "{waiting:?}");
+    assert!(placed.iter().all(|assignment| assignment.worker_id == "a") && placed.len() == 2, "{placed:?}");
+    let (placed, _) = schedule(&[suspect, job(2, 0)], &[busy("a"), worker("b", 4, 4096)], Timestamp(0));
+    assert_eq!((placed[0].worker_id.as_str(), placed[0].reserve), ("b", resources(4, 4096)), "all of it");
+    assert_eq!(placed[1].worker_id, "a");
+}

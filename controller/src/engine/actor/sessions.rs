@@ -31,6 +31,7 @@ impl Actor {
                 self.lose(&older, &kept);
             }
             self.workers.set_kept(executor, kept);
+            self.take_back(&hello);
             // What it holds is adopted by being current; the rest it is told to end.
             self.send_desired(executor);
             self.resend_offers(executor);
@@ -58,6 +59,18 @@ impl Actor {
             }
         }
         kept
+    }
+
+    /// Attempts that were given up with this worker, and that nobody has been given since, go on.
+    fn take_back(&mut self, hello: &wire::Hello) {
+        for (id, fence) in hello.held.iter().filter_map(|fence| fence_from(Some(fence.clone()))) {
+            let record = self.composes.get(&id).and_then(|live| live.compose.job(fence.job));
+            let own =
+                fence.executor == hello.incarnation || self.workers.heir_of(fence.executor) == Some(hello.incarnation);
+            if own && record.is_some_and(|record| record.may_revive(fence)) {
+                self.apply_late(&id, Event::Accepted { fence });
+            }
+        }
     }
 
     /// The stream ended. Whether the worker lives is for its lease to say, unless a new incarnation has spoken already.

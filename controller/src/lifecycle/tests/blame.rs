@@ -99,6 +99,23 @@ fn r8_two_poison_jobs_do_not_acquit_each_other() {
 }
 
 #[test]
+fn r7_a_worker_that_returns_before_anybody_took_its_job_goes_on_with_it() {
+    let mut run = apart(1);
+    begin(&mut run, 0, 1);
+    let fence = run.fence(0);
+    for event in [Event::Accepted { fence }, super::succeeded(fence)] {
+        run.ok(lost(1));
+        assert_eq!((run.states().as_str(), run.compose.jobs[0].losses), ("R", 1));
+        run.ok(event);
+        let record = &run.compose.jobs[0];
+        assert_eq!((record.attempt, record.losses, record.attempts.len()), (1, 0, 1));
+        assert_eq!(record.attempts[0].result, AttemptResult::Open);
+        assert!(record.avoid.is_empty() && record.reason.is_empty());
+    }
+    assert_eq!(run.states(), "V");
+}
+
+#[test]
 fn what_an_heir_delivers_is_not_lost() {
     let mut run = apart(2);
     begin(&mut run, 0, 1);

@@ -390,6 +390,12 @@ impl Engine {
         for executor in older {
             self.lose(executor, held, now);
         }
+        for fence in held {
+            let own = fence.executor == executor || self.heirs.get(&fence.executor) == Some(&executor);
+            if own && self.compose.job(fence.job).is_some_and(|record| record.may_revive(*fence)) {
+                self.late(Event::Accepted { fence: *fence }, now);
+            }
+        }
         self.send_desired(executor);
         let offered = self.compose.numbered().filter(|(_, record)| record.state == JobState::Offered);
         let fences: Vec<Fence> = offered.filter_map(|(_, record)| record.fence).collect();
