@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use tutti_controller::run::TakeOver;
+
 use crate::{connect::Address, progress::Format};
 
 /// Compose RPM distributions: repositories, install trees and their metadata, from many small jobs
@@ -149,6 +151,8 @@ pub(crate) struct ComposeArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["config", "compose_id"])]
     pub(crate) resume: Option<String>,
     #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Cores that jobs use at once (most jobs use a part of one); all of this machine if not given
     #[arg(long, short, value_name = "N")]
@@ -179,6 +183,8 @@ pub(crate) struct ControllerArgs {
     /// Let everybody on this machine do everything over TCP on loopback: for tests
     #[arg(long)]
     pub(crate) insecure_loopback: bool,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
 }
 
 #[derive(Debug, Args)]
@@ -231,11 +237,27 @@ pub(crate) struct SubmitArgs {
 pub(crate) struct OneArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
     /// Compose id
     pub(crate) compose_id: String,
     /// Print JSON
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+/// What to do about a process on another host.
+#[derive(Debug, Args)]
+pub(crate) struct TakeOverArgs {
+    /// Go on although the state belongs to a process on another host: only when that one is known to be dead
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl TakeOverArgs {
+    pub(crate) fn get(&self) -> TakeOver {
+        if self.take_over { TakeOver::FromElsewhere } else { TakeOver::No }
+    }
 }
 
 /// Where the compose is: at a controller, or in a target directory of `tutti compose`.
@@ -265,6 +287,8 @@ pub(crate) struct WatchArgs {
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
     /// Compose id
     pub(crate) compose_id: String,
     /// Job name: KIND.VARIANT.ARCH
@@ -278,6 +302,8 @@ pub(crate) struct LogsArgs {
 pub(crate) struct RetryArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
     /// Compose id
     pub(crate) compose_id: String,
     /// Job names or patterns; all that failed if none is given
@@ -290,6 +316,8 @@ pub(crate) struct RetryArgs {
 pub(crate) struct WhyArgs {
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
     /// Compose id
     pub(crate) compose_id: String,
     /// Job name: KIND.VARIANT.ARCH

@@ -12,11 +12,12 @@ use tutti_proto::compose::{
 
 use crate::{
     args::{
-        ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, WatchArgs, WhyArgs,
+        ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, TakeOverArgs,
+        WatchArgs, WhyArgs,
     },
     compose,
     connect::connect,
-    embedded::{self, Embedded},
+    embedded::{self, Embedded, Reached},
     progress::{self, Format, status_word},
     report, spec, watch as follow,
 };
@@ -29,17 +30,16 @@ struct Place {
 
 impl Place {
     /// Reaches the controller of a compose. `work` starts a worker where nobody else composes.
-    async fn open(args: &PlaceArgs, compose_id: &str, work: bool) -> Result<Self> {
+    async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, work: bool) -> Result<Self> {
         if let Some(address) = &args.controller {
             return Ok(Self { client: connect(address).await?, embedded: None });
         }
         let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
         let top = embedded::compose_dir(target, compose_id)?;
-        if let Some(client) = embedded::running(&top).await {
-            return Ok(Self { client, embedded: None });
-        }
-        let embedded = Embedded::start(&top, if work { None } else { Some(0) }).await?;
-        Ok(Self { client: embedded.client.clone(), embedded: Some(embedded) })
+        Ok(match embedded::reach(&top, if work { None } else { Some(0) }, take_over.get()).await? {
+            Reached::Running(client) => Self { client, embedded: None },
+            Reached::Ours(embedded) => Self { client: embedded.client.clone(), embedded: Some(embedded) },
+        })
     }
 
     async fn close(self) -> Result<()> {
@@ -92,7 +92,7 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
 }
 
 pub(crate) async fn show(args: OneArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
     let result = place.client.show(ShowRequest { compose_id: args.compose_id }).await;
     place.close().await?;
     let show = result?.into_inner();
@@ -114,7 +114,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
 }
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
     let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow: args.follow };
     let result = print_log(&mut place.client, request).await;
     place.close().await?;
@@ -132,7 +132,7 @@ async fn print_log(client: &mut ComposeServiceClient<Channel>, request: LogsRequ
 }
 
 pub(crate) async fn cancel(args: OneArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
     let result = place.client.cancel(CancelRequest { compose_id: args.compose_id }).await;
     place.close().await?;
     result?;
@@ -140,7 +140,7 @@ pub(crate) async fn cancel(args: OneArgs) -> Result<u8> {
 }
 
 pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.compose_id, true).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, true).await?;
     let request = RetryRequest { compose_id: args.compose_id.clone(), jobs: args.jobs };
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     let retried = place.client.retry(request).await;
@@ -156,7 +156,7 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
 }
 
 pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
     let result = place.client.why(WhyRequest { compose_id: args.compose_id, job: args.job }).await;
     place.close().await?;
     for reason in result?.into_inner().reasons {

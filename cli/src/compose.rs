@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Channel;
-use tutti_controller::{plan, volume};
+use tutti_controller::{plan, run::TakeOver, volume};
 use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::ComposeServiceClient};
 
 use crate::{
     args::{ComposeArgs, OutputArgs},
-    embedded::{self, Embedded},
+    embedded::{self, Embedded, Reached},
     progress::{self, Format, Reporter},
     report, spec, watch,
 };
@@ -56,11 +56,13 @@ async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     let top = embedded::compose_dir(&args.target_dir, compose_id)?;
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     reporter.started(compose_id, &top.display().to_string())?;
-    if let Some(mut client) = embedded::running(&top).await {
-        let shown = watch::follow(&mut client, compose_id, reporter.as_mut()).await?;
-        return conclude(&shown, &args.output);
-    }
-    let mut embedded = Embedded::start(&top, args.jobs.map(|jobs| jobs.max(1))).await?;
+    let mut embedded = match embedded::reach(&top, args.jobs.map(|jobs| jobs.max(1)), args.take_over.get()).await? {
+        Reached::Ours(embedded) => embedded,
+        Reached::Running(mut client) => {
+            let shown = watch::follow(&mut client, compose_id, reporter.as_mut()).await?;
+            return conclude(&shown, &args.output);
+        }
+    };
     let result = follow(&mut embedded.client, compose_id, reporter.as_mut()).await;
     let finished = embedded.finish().await;
     let shown = result?;
@@ -76,7 +78,7 @@ async fn compose(
     reporter: &mut dyn Reporter,
 ) -> Result<ShowResponse> {
     let compose_id = prepared.spec.identity.compose_id.clone();
-    let mut embedded = Embedded::start(top, args.jobs.map(|jobs| jobs.max(1))).await?;
+    let mut embedded = Embedded::start(top, args.jobs.map(|jobs| jobs.max(1)), TakeOver::No).await?;
     let request = spec::request(prepared, target.display().to_string(), String::new())?;
     let result = match embedded.client.submit(request).await {
         Ok(_) => follow(&mut embedded.client, &compose_id, reporter).await,

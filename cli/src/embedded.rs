@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use tutti_controller::{
     engine::Timing,
-    run::{Controller, RunError},
+    run::{Controller, RunError, TakeOver},
     server::{self, Listen},
 };
 use tutti_job::Volumes;
@@ -30,6 +30,9 @@ const STATE: &str = "work/tutti/state.redb";
 const ADDRESS: &str = "work/tutti/controller";
 /// Longest time for the worker to end: killing its children, and asking for answers to its last outcomes (10 s).
 const STOP: Duration = Duration::from_secs(30);
+
+/// Longest time that a process has the state and cannot be reached, on a busy machine.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// A running pair of controller and worker.
 pub(crate) struct Embedded {
@@ -47,8 +50,15 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     tutti_distro::compose_id::ComposeId::new(compose_id)?;
     let target = std::path::absolute(target).context("cannot find the current directory")?;
     let top = target.join(compose_id);
+    if !top.is_dir() {
+        bail!("there is no compose {compose_id} in {}", target.display());
+    }
     if !top.join(STATE).exists() {
-        bail!("{} is no compose that `tutti compose` made (it has no {STATE})", top.display());
+        bail!(
+            "{} has no {STATE}: `tutti compose` did not make it, or was killed before the compose was accepted\n\
+             hint: in the latter case nothing is in it, so remove it and compose again",
+            top.display()
+        );
     }
     Ok(top)
 }
@@ -59,15 +69,44 @@ pub(crate) async fn running(top: &Path) -> Option<ComposeServiceClient<Channel>>
     connect::connect(&address.trim().parse().ok()?).await.ok()
 }
 
+/// Who works on a compose.
+pub(crate) enum Reached {
+    /// Another process.
+    Running(ComposeServiceClient<Channel>),
+    /// This one, from now on.
+    Ours(Embedded),
+}
+
+/// Connects to the process that has the compose in `top`, or becomes it: see [`Embedded::start`].
+///
+/// A process that begins or ends has the state and cannot be reached; `tutti show` does so for a moment.
+pub(crate) async fn reach(top: &Path, jobs: Option<u32>, take_over: TakeOver) -> Result<Reached> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        if let Some(client) = running(top).await {
+            return Ok(Reached::Running(client));
+        }
+        let error = match Embedded::start(top, jobs, take_over).await {
+            Ok(embedded) => return Ok(Reached::Ours(embedded)),
+            Err(error) => error,
+        };
+        let in_use = error.downcast_ref::<RunError>().is_some_and(RunError::is_in_use);
+        if !in_use || Instant::now() >= deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 impl Embedded {
     /// Starts a controller on the compose's own state, and a worker for `jobs` cores unless `jobs` is `Some(0)`.
-    pub(crate) async fn start(top: &Path, jobs: Option<u32>) -> Result<Self> {
+    pub(crate) async fn start(top: &Path, jobs: Option<u32>, take_over: TakeOver) -> Result<Self> {
         let state = top.join(STATE);
         if let Some(parent) = state.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
         let stop = CancellationToken::new();
-        let controller = Controller::start(&state, Timing::default(), stop.clone()).await?;
+        let controller = Controller::start_after(&state, take_over, Timing::default(), stop.clone()).await?;
         let socket_dir = tempfile::Builder::new()
             .prefix("tutti-")
             .permissions(fs::Permissions::from_mode(0o700))

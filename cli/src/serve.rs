@@ -36,7 +36,8 @@ pub(crate) async fn controller(args: ControllerArgs) -> Result<u8> {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         token.cancel();
     }));
-    let controller = Controller::start(&state_dir.join("state.redb"), Timing::default(), stop).await?;
+    let state = state_dir.join("state.redb");
+    let controller = Controller::start_after(&state, args.take_over.get(), Timing::default(), stop).await?;
     let bound = server::bind(&listen, args.insecure_loopback).await?;
     for socket in &bound {
         println!("listening on {}", socket.address()?);

@@ -8,6 +8,8 @@ use tutti_store::{
     campaign,
 };
 
+pub use tutti_store::TakeOver;
+
 use crate::{
     engine::{self, EngineError, Handle, LEADER_KEY, Timing},
     server::{self, Bound, ServerError},
@@ -15,6 +17,14 @@ use crate::{
 
 /// Lease of the leader key: the store's floor is 2 s, and a dead leader is replaced after this long.
 const LEADER_TTL: Duration = Duration::from_secs(3);
+
+impl RunError {
+    /// Whether another process of this host has the state.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Open { source: tutti_store::StoreError::InUse { .. }, .. })
+    }
+}
 
 /// Why a controller ended.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +63,23 @@ impl Controller {
     /// Opens the embedded store, becomes leader and loads all composes. Nothing is served yet.
     ///
     /// # Errors
-    /// [`RunError`]; a store that another process has open says so.
+    /// [`RunError`]; a store that another process owns says so.
     pub async fn start(state: &Path, timing: Timing, stop: CancellationToken) -> Result<Self, RunError> {
+        Self::start_after(state, TakeOver::No, timing, stop).await
+    }
+
+    /// As [`Controller::start`]; says whether the state may be taken from a process that cannot be seen from here.
+    ///
+    /// # Errors
+    /// As [`Controller::start`].
+    pub async fn start_after(
+        state: &Path,
+        take_over: TakeOver,
+        timing: Timing,
+        stop: CancellationToken,
+    ) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let opened = RedbStore::open(state, Arc::clone(&clock)).await;
+        let opened = RedbStore::open_with(state, Arc::clone(&clock), take_over).await;
         let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
         let shared: Arc<dyn StateStore> = Arc::new(store.clone());
         // The file is ours alone, so whoever led on it is dead: its lease need not be waited for.

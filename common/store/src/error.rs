@@ -1,5 +1,7 @@
 //! What can go wrong in a store, and what the caller may do about it.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use crate::types::{LeaseId, Revision};
@@ -51,14 +53,38 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
-    /// The file is open elsewhere.
+    /// The file is open in a process of this host.
     #[error(
-        "the state file {} is in use by another tutti process (hint: stop it, or choose another state directory)",
+        "the state file {} is in use by another tutti process, number {process} (hint: wait for it, or stop it)",
         path.display()
     )]
     InUse {
         /// The file.
         path: PathBuf,
+        /// Its process id.
+        process: u32,
+    },
+    /// The file belongs to a process that cannot be seen from here.
+    #[error(
+        "the state file {} belongs to {owner}, and {why} (hint: look there; once it is known to be dead, --take-over \
+         goes on without it)",
+        path.display()
+    )]
+    OwnedElsewhere {
+        /// The file.
+        path: PathBuf,
+        /// Process and host.
+        owner: String,
+        /// Why it cannot be seen.
+        why: &'static str,
+    },
+    /// Another process took the file over, so this one may do nothing more.
+    #[error("the state file {} was taken over by {by}", path.display())]
+    TakenOver {
+        /// The file.
+        path: PathBuf,
+        /// Process and host.
+        by: String,
     },
     /// Stored data cannot be right.
     #[error("the state file {} cannot be used: {problem} (hint: {hint})", path.display())]
@@ -92,6 +118,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The stored data is damaged.
     Corrupt,
+    /// The store is another's now: end.
+    TakenOver,
 }
 
 impl StoreError {
@@ -104,12 +132,26 @@ impl StoreError {
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
             Self::InvalidArgument { .. } => ErrorKind::InvalidArgument,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
-            Self::Unavailable { .. } | Self::InUse { .. } => ErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::InUse { .. } | Self::OwnedElsewhere { .. } => ErrorKind::Unavailable,
+            Self::TakenOver { .. } => ErrorKind::TakenOver,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
+    }
+
+    /// What a refused call on the file system means: nothing was done.
+    pub(crate) fn refused(operation: &'static str, what: impl fmt::Display, error: &io::Error) -> Self {
+        if is_full(error.kind()) {
+            return Self::NoSpace { operation };
+        }
+        Self::Unavailable { operation, reason: format!("{what}: {error}") }
     }
 
     pub(crate) fn invalid(operation: &'static str, problem: impl Into<String>) -> Self {
         Self::InvalidArgument { operation, problem: problem.into() }
     }
+}
+
+/// True if there is no room: on the volume, in the quota, or below the size limit of the process or file system.
+pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

@@ -33,6 +33,7 @@ mod error;
 mod leader;
 mod lease;
 mod memory;
+mod owner;
 mod redb;
 mod store;
 mod sweep;
@@ -46,6 +47,7 @@ pub use crate::compact::{CompactionPolicy, Compactor};
 pub use crate::error::{ErrorKind, StoreError};
 pub use crate::leader::{Campaign, Epoch, Fence, Leadership, campaign};
 pub use crate::memory::{MemoryStore, TxnFault};
+pub use crate::owner::TakeOver;
 pub use crate::redb::RedbStore;
 pub use crate::store::{StateStore, StateStoreExt, WatchSource};
 pub use crate::types::{

@@ -2,7 +2,7 @@
 //!
 //! Every transaction is on the disk before it is answered (redb's `Durability::Immediate`: copy-on-write pages, one
 //! fsync'd commit). Work on the file is done on tokio's blocking threads, one writer at a time; readers see whole
-//! commits. The file is locked against other processes and must be on a local file system.
+//! commits. One process at a time has the file, by the rule of [`crate::owner`], which holds on NFS too.
 //!
 //! Source of truth: the file. Beside it stand only the deadlines of the leases, which begin anew when it is opened.
 
@@ -30,6 +30,7 @@ use crate::check::{check_txn, granted_ttl, range_bounds, watch_start};
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::lease::LeaseTable;
+use crate::owner::{Owner, TakeOver};
 use crate::store::{StateStore, WatchSource};
 use crate::sweep::{Expire, Sweeper};
 use crate::types::{Lease, LeaseId, Page, RangeRequest, Revision, Txn, TxnResult};
@@ -46,7 +47,9 @@ struct Inner {
     path: PathBuf,
     medium: Arc<dyn Medium>,
     clock: Arc<dyn Clock>,
+    // Dropped before its owner, who gives the file up.
     slot: RwLock<Slot>,
+    owner: Option<Owner>,
     /// Held over each change of the file and of the leases, by the blocking thread that does it: a caller who goes away
     /// does not let the next one in too early.
     gate: Arc<tokio::sync::Mutex<()>>,
@@ -60,21 +63,47 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// `Unavailable` when another process has it open or the file system refuses; `Corrupt` when it is not a state file
+    /// `Unavailable` when another process owns it or the file system refuses; `Corrupt` when it is not a state file
     /// of a known format, is empty or damaged. Nothing is ever repaired by deleting.
     pub async fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        Self::open_on(Arc::new(FileSystem), path.as_ref().to_owned(), clock).await
+        Self::open_with(path, clock, TakeOver::No).await
     }
 
-    async fn open_on(medium: Arc<dyn Medium>, path: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// As [`RedbStore::open`]; with [`TakeOver::FromElsewhere`] also after a process that cannot be seen from here.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedbStore::open`].
+    pub async fn open_with(
+        path: impl AsRef<Path>,
+        clock: Arc<dyn Clock>,
+        take_over: TakeOver,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(Arc::new(FileSystem), path.as_ref().to_owned(), clock, take_over).await
+    }
+
+    async fn open_on(
+        medium: Arc<dyn Medium>,
+        path: PathBuf,
+        clock: Arc<dyn Clock>,
+        take_over: TakeOver,
+    ) -> Result<Self, StoreError> {
         let (bytes, file) = (Arc::clone(&medium), path.clone());
         let now = clock.now();
-        let opened = run_blocking(&path, "open", Phase::Before, move || file::open(&*bytes, &file, now)).await?;
+        let (opened, owner) = run_blocking(&path, "open", Phase::Before, move || {
+            let owner = bytes.own(&file, take_over)?;
+            if owner.as_ref().is_some_and(Owner::is_forced) {
+                file::copy_away(&file)?;
+            }
+            Ok((file::open(&*bytes, &file, now)?, owner))
+        })
+        .await?;
         let inner = Arc::new(Inner {
             path,
             medium,
             clock,
             slot: RwLock::new(Slot::Open(opened.handle)),
+            owner,
             gate: Arc::default(),
             leases: Mutex::new(opened.leases),
             revision: watch::Sender::new(opened.revision),

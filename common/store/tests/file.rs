@@ -10,7 +10,7 @@ use std::time::Duration;
 use contract::Subject;
 use tutti_store::{
     ErrorKind, ManualClock, Operation, RangeRequest, RedbStore, Revision, StateStore as _, StateStoreExt as _,
-    StoreError, Txn,
+    StoreError, TakeOver, Txn,
 };
 
 macro_rules! contract {
@@ -90,6 +90,38 @@ async fn one_process_at_a_time() {
 }
 
 #[tokio::test]
+async fn r15_a_store_that_was_taken_over_commits_nothing_more() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let clock = ManualClock::new();
+    let theirs = open(&path, &clock).await.unwrap();
+    theirs.put(b"key", b"1").await.unwrap();
+    // As if a process on another host had written it.
+    let record = path.with_extension("owner");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let abroad = text.lines().map(|line| match line.split_once(' ') {
+        Some((field @ ("host" | "boot" | "machine"), _)) => format!("{field} abroad\n"),
+        _ => format!("{line}\n"),
+    });
+    std::fs::write(&record, abroad.collect::<String>()).unwrap();
+    let error = open(&path, &clock).await.unwrap_err();
+    assert!(matches!(error, StoreError::OwnedElsewhere { .. }), "{error}");
+    assert!(error.to_string().contains("on host abroad") && error.to_string().contains("--take-over"), "{error}");
+    let inode = std::fs::metadata(&path).unwrap().ino();
+    let ours = RedbStore::open_with(&path, Arc::new(clock.clone()), TakeOver::FromElsewhere).await.unwrap();
+    // Whatever the other process writes from now on, it writes to a file without a name.
+    assert_ne!(std::fs::metadata(&path).unwrap().ino(), inode);
+    assert_eq!(theirs.put(b"key", b"2").await.unwrap_err().kind(), ErrorKind::TakenOver);
+    assert_eq!(theirs.grant(Duration::from_secs(10)).await.unwrap_err().kind(), ErrorKind::TakenOver);
+    theirs.close().await;
+    assert_eq!(ours.get(b"key").await.unwrap().unwrap().value, b"1");
+    ours.put(b"key", b"3").await.unwrap();
+    ours.close().await;
+    assert_eq!(open(&path, &clock).await.unwrap().get(b"key").await.unwrap().unwrap().value, b"3");
+}
+
+#[tokio::test]
 async fn a_file_that_is_none_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::new();
@@ -100,8 +132,14 @@ async fn a_file_that_is_none_is_refused_and_left_alone() {
     }
     store.close().await;
     let bytes = std::fs::read(&good).unwrap();
-    let cases =
-        [Vec::new(), b"not a store at all".to_vec(), vec![0; 1 << 16], bytes[..100].to_vec(), bytes[..5000].to_vec()];
+    let cases = [
+        Vec::new(),
+        b"not a store at all".to_vec(),
+        b"\x89PNG\r\n\x1a\n".repeat(999),
+        vec![0; 1 << 16],
+        bytes[..100].to_vec(),
+        bytes[..5000].to_vec(),
+    ];
     for (number, content) in cases.into_iter().enumerate() {
         let path = directory.path().join(format!("bad{number}"));
         std::fs::write(&path, &content).unwrap();

@@ -59,6 +59,7 @@ impl Inner {
                 return Ok(Ok(applied));
             }
             let number = count_commit(&write)?;
+            self.check_owner()?;
             Ok(match write.commit() {
                 Ok(()) => Ok(applied),
                 Err(error) => Err(((applied, number), RedbError::from(error))),

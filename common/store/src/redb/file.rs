@@ -16,7 +16,7 @@ use super::slot::Handle;
 use super::tables::{
     CURRENT, FORMAT, HISTORY, LEASES, LOG, META, META_COMPACTED, META_FORMAT, META_LAST_LEASE, META_REVISION, decode,
 };
-use crate::error::StoreError;
+use crate::error::{StoreError, is_full};
 use crate::lease::LeaseTable;
 use crate::types::{LeaseId, Revision};
 
@@ -59,10 +59,7 @@ fn foreign(path: &Path, problem: String) -> StoreError {
 
 /// Opens the file and reads its leases; creates it if there is none.
 pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Opened, StoreError> {
-    let refuse = |error: IoError| StoreError::Unavailable {
-        operation: "open",
-        reason: format!("state file {}: {error}", path.display()),
-    };
+    let refuse = |error: IoError| StoreError::refused("open", format!("state file {}", path.display()), &error);
     let bytes = match medium.open(path) {
         Err(error) if error.kind() == IoErrorKind::NotFound => {
             create(path)?;
@@ -75,6 +72,7 @@ pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Op
     if bytes.length().map_err(refuse)? == 0 {
         return Err(damaged(path, "the file is empty".to_owned()));
     }
+    bytes.settle().map_err(|error| redb_error(path, "open", RedbError::Io(error)))?;
     // Without the check redb trusts a file that was closed cleanly, and panics when the disk has damaged it since.
     let database = Database::builder().set_check_integrity_on_open(true).create_with_backend(bytes.clone());
     let database = database.map_err(|error| open_error(path, error))?;
@@ -85,31 +83,52 @@ pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Op
 /// Makes the file under another name first: whoever sees it under its own name sees a whole one.
 fn create(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary_name(path);
-    let refuse = |error: IoError| match error.kind() {
-        kind if is_full(kind) => StoreError::NoSpace { operation: "creating the state file" },
-        _ => StoreError::Unavailable {
-            operation: "creating the state file",
-            reason: format!("{}: {error}", temporary.display()),
-        },
-    };
+    let refuse = |error: IoError| StoreError::refused("creating the state file", temporary.display(), &error);
     // Left by a process of the same number that was killed here. It may be linked to a state file: never write to it.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != IoErrorKind::NotFound => return Err(refuse(error)),
         _ => {}
     }
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
-    let backend = Reserving::new(file.map_err(refuse)?).map_err(refuse)?;
+    let backend = Reserving::new(file.map_err(refuse)?);
     let made = initialise(&temporary, backend).and_then(|()| {
         match std::fs::hard_link(&temporary, path) {
-            // Another process was faster; its file is as good.
+            // Done, with the reply lost: nobody else makes the file while we own it.
             Err(error) if error.kind() != IoErrorKind::AlreadyExists => Err(refuse(error)),
             _ => Ok(()),
         }
     });
     let removed = std::fs::remove_file(&temporary);
     made.and(removed.map_err(refuse))?;
+    sync_directory(path).map_err(refuse)
+}
+
+/// Gives the name to a copy of the file: a process that was taken for dead goes on writing to one without a name.
+pub(super) fn copy_away(path: &Path) -> Result<(), StoreError> {
+    let temporary = temporary_name(path);
+    let refuse = |error: IoError| StoreError::refused("take-over", temporary.display(), &error);
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(refuse(error)),
+        _ => {}
+    }
+    let copied = std::fs::copy(path, &temporary).and_then(|_| {
+        File::open(&temporary)?.sync_all()?;
+        tutti_files::rename(&temporary, path)
+    });
+    match copied {
+        Ok(()) => sync_directory(path).map_err(refuse),
+        // There is no state yet.
+        Err(error) if error.kind() == IoErrorKind::NotFound && !path.exists() => Ok(()),
+        Err(error) => {
+            let _ = std::fs::remove_file(&temporary);
+            Err(refuse(error))
+        }
+    }
+}
+
+fn sync_directory(path: &Path) -> Result<(), IoError> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(refuse)
+    File::open(directory).and_then(|directory| directory.sync_all())
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
@@ -185,15 +204,9 @@ enum Unfit {
 
 fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
         DatabaseError::UpgradeRequired(version) => foreign(path, format!("it has redb's file format {version}")),
         error => redb_error(path, "open", error.into()),
     }
-}
-
-/// True if there is no room: on the volume, in the quota, or below the size limit of the process or file system.
-fn is_full(kind: IoErrorKind) -> bool {
-    matches!(kind, IoErrorKind::StorageFull | IoErrorKind::QuotaExceeded | IoErrorKind::FileTooLarge)
 }
 
 /// Translates redb's errors of work that left nothing behind.

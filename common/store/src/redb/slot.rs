@@ -14,6 +14,7 @@ use super::file::{self, Failure, Phase, damaged, redb_error};
 use super::medium::Bytes;
 use super::tables::{META, META_COMMITS};
 use crate::error::StoreError;
+use crate::owner::Owner;
 
 /// A file above this size is made as small as its content when it is closed.
 const SHRINK_ABOVE: u64 = 4 << 20;
@@ -30,9 +31,8 @@ pub(super) struct Handle {
 #[derive(Debug)]
 pub(super) enum Slot {
     Open(Handle),
-    /// An I/O error: redb refuses all further work until the file is opened again. The old database, while it is there,
-    /// holds the file's lock.
-    Broken(Option<Handle>),
+    /// An I/O error: redb refuses all further work until the file is opened again.
+    Broken,
     Closed,
 }
 
@@ -50,10 +50,15 @@ impl Inner {
         self.slot.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the file is still this process's own.
+    pub(super) fn check_owner(&self) -> Result<(), StoreError> {
+        self.owner.as_ref().map_or(Ok(()), Owner::check)
+    }
+
     pub(super) fn check_open(&self, operation: &'static str) -> Result<(), StoreError> {
         match *self.slot() {
             Slot::Closed => Err(closed(operation)),
-            Slot::Open(_) | Slot::Broken(_) => Ok(()),
+            Slot::Open(_) | Slot::Broken => Ok(()),
         }
     }
 
@@ -63,13 +68,13 @@ impl Inner {
         operation: &'static str,
         work: impl FnOnce(&Database) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        if matches!(*self.slot(), Slot::Broken(_)) {
+        if matches!(*self.slot(), Slot::Broken) {
             self.reopen()?;
         }
         let slot = self.slot();
         let result = match &*slot {
             Slot::Open(handle) => work(&handle.database),
-            Slot::Broken(_) => return Err(Phase::Before.error(operation, "the file is being opened again".to_owned())),
+            Slot::Broken => return Err(Phase::Before.error(operation, "the file is being opened again".to_owned())),
             Slot::Closed => return Err(closed(operation)),
         };
         drop(slot);
@@ -87,8 +92,7 @@ impl Inner {
 
     /// Finds out whether a commit that failed is in the file. Needs the gate.
     ///
-    /// `error` is what redb said of it. If it is in the file, it is on the disk too: see [`Bytes::settle`], and redb
-    /// syncs in the repair of an opening.
+    /// `error` is what redb said of it. If it is in the file, it is on the disk too: see [`Bytes::settle`].
     pub(super) fn resolve(
         &self,
         operation: &'static str,
@@ -121,20 +125,15 @@ impl Inner {
 
     fn set_broken(&self) {
         let mut slot = self.slot_mut();
-        *slot = match std::mem::replace(&mut *slot, Slot::Closed) {
-            Slot::Open(handle) => Slot::Broken(Some(handle)),
-            other => other,
-        };
+        if let Slot::Open(_) = *slot {
+            *slot = Slot::Broken;
+        }
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
         let mut slot = self.slot_mut();
-        let Slot::Broken(old) = &mut *slot else { return Ok(()) };
-        if let Some(handle) = old {
-            handle.bytes.settle().map_err(|error| redb_error(&self.path, "open", RedbError::Io(error)))?;
-        }
-        // Ends the old lock. Should the opening fail, then only its own writes are in doubt, which the next one repeats.
-        *old = None;
+        let Slot::Broken = *slot else { return Ok(()) };
+        self.check_owner()?;
         let opened = file::open(&*self.medium, &self.path, self.clock.now())?;
         *slot = Slot::Open(opened.handle);
         // While nobody else can change the file.
@@ -158,18 +157,22 @@ impl Inner {
             // Nothing is lost: every commit was on the disk before.
             tracing::warn!(path = %self.path.display(), error = %error, "the state file is repaired when it is opened");
         }
+        if let Some(owner) = &self.owner {
+            owner.release();
+        }
         // Wakes the watchers, who find the store closed.
         self.revision.send_modify(|revision| *revision = revision.next());
     }
 
     /// Needs the gate.
     pub(super) fn shrink(&self) -> Result<bool, StoreError> {
+        self.check_owner()?;
         // Opens a broken file first.
         self.commits()?;
         let mut slot = self.slot_mut();
         let result = match &mut *slot {
             Slot::Open(handle) => handle.database.compact().map_err(RedbError::from),
-            Slot::Broken(_) | Slot::Closed => return Err(closed("shrink")),
+            Slot::Broken | Slot::Closed => return Err(closed("shrink")),
         };
         drop(slot);
         result.map_err(|error| {

@@ -14,6 +14,7 @@ use super::RedbStore;
 use crate::check::MAX_PAGE;
 use crate::clock::ManualClock;
 use crate::error::StoreError;
+use crate::owner::TakeOver;
 use crate::store::{StateStore, StateStoreExt as _};
 use crate::types::{KeyValue, LeaseId, Operation, RangeRequest, Revision, Txn, WatchBatch};
 
@@ -41,7 +42,7 @@ fn full() -> bool {
 }
 
 async fn open(disk: &Disk) -> Result<RedbStore, StoreError> {
-    RedbStore::open_on(Arc::new(disk.clone()), PathBuf::from("state"), Arc::new(ManualClock::new())).await
+    RedbStore::open_on(Arc::new(disk.clone()), PathBuf::from("state"), Arc::new(ManualClock::new()), TakeOver::No).await
 }
 
 /// What a store is asked to do.

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::redb::StorageBackend;
 
 use super::Random;
+use crate::error::StoreError;
+use crate::owner::{Owner, TakeOver};
 use crate::redb::file::initialise;
 use crate::redb::medium::Medium;
 
@@ -136,6 +138,10 @@ impl State {
 }
 
 impl Medium for Disk {
+    fn own(&self, _path: &Path, _take_over: TakeOver) -> Result<Option<Owner>, StoreError> {
+        Ok(None)
+    }
+
     fn open(&self, _path: &Path) -> io::Result<Arc<dyn StorageBackend>> {
         Ok(Arc::new(self.clone()))
     }

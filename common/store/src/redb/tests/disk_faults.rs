@@ -3,7 +3,7 @@
 use std::io::ErrorKind as IoErrorKind;
 use std::sync::Arc;
 
-use super::disk::{Cut, Disk, Fault, Replay};
+use super::disk::{Cut, Disk, Entry, Fault, Replay};
 use super::{Random, Step, everything, full, next_step, open, perform, view};
 use crate::clock::ManualClock;
 use crate::error::{ErrorKind, StoreError};
@@ -38,23 +38,37 @@ fn check_error(error: &StoreError, fault: Fault) {
     assert!(error.kind() == expected || unknown, "{fault:?}: {error}");
 }
 
+/// What is in a store.
+type Content = (Vec<KeyValue>, Revision);
+
+/// A run with a fault: the disk, and what the store held after each step; the first is that before all.
+struct Run {
+    start: Vec<u8>,
+    disk: Disk,
+    contents: Vec<Content>,
+    outcomes: Outcomes,
+}
+
 /// Steps with one fault among them; after each, the store holds what it said that it holds.
-async fn run(seed: u64, fault: Option<Fault>) -> (Disk, Outcomes) {
+async fn run(seed: u64, fault: Option<Fault>) -> Run {
     let disk = Disk::initialised();
     let start = disk.content();
     let mut store = open(&disk).await.unwrap();
     let memory = MemoryStore::new(Arc::new(ManualClock::new()));
     let mut random = Random(seed);
     let mut outcomes = Outcomes::default();
+    let mut contents = vec![everything(&memory).await.unwrap()];
     if let Some(fault) = fault {
         disk.fail(fault);
     }
-    for _ in 0..STEPS {
+    for number in 1..=STEPS {
         let Some(before) = view(&store).await.ok() else {
             disk.heal();
+            contents.push(contents[number - 1].clone());
             continue;
         };
         let step = next_step(&mut random, before.revision, before.compacted, &before.leases);
+        disk.mark(Entry::Began(number));
         match perform(&mut store, &disk, &step).await {
             Ok(()) => mirror(&memory, &step).await,
             Err(error) => {
@@ -82,43 +96,61 @@ async fn run(seed: u64, fault: Option<Fault>) -> (Disk, Outcomes) {
             }
         };
         assert_eq!(found, everything(&memory).await.unwrap(), "seed {seed}, {fault:?}, after {step:.200?}");
+        disk.mark(Entry::Acked(number));
+        contents.push(found);
     }
-    power_cut(&start, &disk, &everything(&memory).await.unwrap()).await;
-    (disk, outcomes)
+    Run { start, disk, contents, outcomes }
 }
 
-/// What was acknowledged is on the disk, whatever a failed sync threw away.
-async fn power_cut(start: &[u8], disk: &Disk, expected: &(Vec<KeyValue>, Revision)) {
-    let mut replay = Replay::new(start.to_vec());
-    for entry in disk.entries() {
-        replay.advance(&entry);
+/// What was acknowledged is on the disk whenever the power fails, whatever a failed sync threw away: at the end, and
+/// after every `stride`-th call from the first failed one on.
+async fn power_cuts(run: &Run, seed: u64, fault: Fault, stride: u64) -> usize {
+    let mut replay = Replay::new(run.start.clone());
+    let (mut random, mut images, mut failed) = (Random(seed ^ fault.at as u64), 0, false);
+    let entries = run.disk.entries();
+    for (place, entry) in entries.iter().enumerate() {
+        replay.advance(entry);
+        failed |= matches!(entry, Entry::FailedSync);
+        let last = place + 1 == entries.len();
+        if !last && (!failed || random.below(stride) != 0) {
+            continue;
+        }
+        for cut in [Cut::SyncedOnly, Cut::Prefix, Cut::Subset(random.next()), Cut::Torn(random.next())] {
+            images += 1;
+            let what = format!("seed {seed}, {fault:?}, {cut:?} after entry {place} of {}", entries.len());
+            let store =
+                open(&Disk::with_content(replay.image(cut))).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let found = everything(&store).await.unwrap();
+            let possible = &run.contents[replay.acked..=replay.began.max(replay.acked)];
+            assert!(possible.contains(&found), "{what}: revision {} is none of the last {}", found.1, possible.len());
+        }
     }
-    for cut in [Cut::SyncedOnly, Cut::Prefix, Cut::Subset(1), Cut::Torn(2)] {
-        let store = open(&Disk::with_content(replay.image(cut))).await.unwrap();
-        assert_eq!(everything(&store).await.unwrap(), *expected, "{cut:?}");
-    }
+    images
 }
 
 /// `TUTTI_FULL=1`: every call of more runs; else every eleventh call of one.
 #[tokio::test]
 async fn r15_disk_fails_at_every_call() {
-    let (seeds, stride) = if full() { (0..4, 1) } else { (0..1, 11) };
-    let (mut runs, mut sum) = (0, Outcomes::default());
+    let (seeds, stride, cut_stride) = if full() { (0..4, 1, 40) } else { (0..1, 11, 40) };
+    let (mut runs, mut images, mut sum) = (0, 0, Outcomes::default());
     for seed in seeds {
-        let calls = run(seed, None).await.0.calls();
+        let calls = run(seed, None).await.disk.calls();
         for at in (0..calls).step_by(stride) {
             for kind in [IoErrorKind::StorageFull, IoErrorKind::Other] {
                 for times in [1, 2, 4, usize::MAX] {
-                    let (_, outcomes) = run(seed, Some(Fault { at, times, kind })).await;
+                    let fault = Fault { at, times, kind };
+                    let run = run(seed, Some(fault)).await;
+                    images += power_cuts(&run, seed, fault, cut_stride).await;
                     runs += 1;
-                    sum.refused += outcomes.refused;
-                    sum.unknown += outcomes.unknown;
+                    sum.refused += run.outcomes.refused;
+                    sum.unknown += run.outcomes.unknown;
                 }
             }
         }
     }
     assert!(sum.refused > 0);
-    eprintln!("r15: {runs} runs, {} steps refused, {} with an unknown outcome", sum.refused, sum.unknown);
+    let Outcomes { refused, unknown } = sum;
+    eprintln!("r15: {runs} runs, {refused} steps refused, {unknown} with an unknown outcome, {images} power cuts");
 }
 
 /// While the disk is full all can be read; once there is space, all goes on.
