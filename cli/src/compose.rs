@@ -40,6 +40,7 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
         };
         top
     };
+    tutti_failpoint::pass("compose.directory.made");
     let compose_id = identity.compose_id.clone();
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     reporter.started(&compose_id, &top.display().to_string())?;

@@ -17,6 +17,7 @@ use tutti_controller::{
     run::{Controller, RunError, TakeOver},
     server::{self, Listen},
 };
+use tutti_failpoint::pass;
 use tutti_job::Volumes;
 use tutti_proto::compose::compose_service_client::ComposeServiceClient;
 use tutti_telemetry::task::spawn_named_until_done;
@@ -114,8 +115,10 @@ impl Embedded {
             .context("cannot create a directory for the socket")?;
         let socket = socket_dir.path().join("controller");
         let bound = server::bind(&[Listen::Unix(socket.clone())], false).await?;
+        pass("embedded.bound");
         let address = Address::Unix(socket.clone());
         fs::write(top.join(ADDRESS), format!("{address}\n")).context("cannot write the controller's address")?;
+        pass("embedded.address.written");
         let tracker = TaskTracker::new();
         let controller = spawn_named_until_done("embedded controller", &tracker, controller.serve(bound, false));
         let worker = match jobs {
@@ -128,6 +131,7 @@ impl Embedded {
 
     /// Ends the worker with all its children, then the controller, and closes the state.
     pub(crate) async fn finish(self) -> Result<()> {
+        pass("embedded.finish.before");
         if let Some((shutdown, worker)) = self.worker {
             shutdown.stop.cancel();
             match tokio::time::timeout(STOP, worker).await {
@@ -135,6 +139,7 @@ impl Embedded {
                 Err(_) => bail!("the worker did not end within {STOP:?}"),
             }
         }
+        pass("embedded.finish.worker-ended");
         self.stop.cancel();
         let _ = fs::remove_file(self.top.join(ADDRESS));
         self.controller.await.context("the controller panicked")??;

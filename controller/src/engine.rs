@@ -4,12 +4,15 @@
 //! changed record in transactions that compare the leader key, and only then sends messages, answers callers and starts
 //! verifying and publishing. What a crash cuts off is derived again from the store.
 //!
-//! Disk work (verify, publish, STATUS) runs beside the engine on blocking threads and comes back as a command.
+//! Disk work (verify, publish, STATUS, history) runs beside the engine on blocking threads; what it found comes back as a
+//! command.
 
 mod actor;
+mod history;
 mod keys;
 mod live;
 mod persist;
+mod points;
 mod submission;
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,17 @@
 
 mod check;
 mod line;
+mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 pub use check::{Expect, Invariant, Violation, check};
 pub use line::{Cause, Change, ComposeChange, JobChange, Lease, Line, parse};
+pub use read::{Recorded, check_directory, read};
+
+use tutti_job::Digest;
 
 use crate::{
     lifecycle::{Changes, Compose, Header, JobRecord, Timestamp},
@@ -39,6 +45,7 @@ pub struct Recorder {
     epoch: i64,
     sequences: BTreeMap<String, u64>,
     pending: Vec<Line>,
+    plans: BTreeMap<String, Digest>,
     /// What the scheduler counts for workers that are about to be offered a job.
     leases: BTreeMap<u64, Lease>,
 }
@@ -46,7 +53,7 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder of the controller of that epoch.
     pub fn new(epoch: i64) -> Self {
-        Self { epoch, sequences: BTreeMap::new(), pending: Vec::new(), leases: BTreeMap::new() }
+        Self { epoch, sequences: BTreeMap::new(), pending: Vec::new(), plans: BTreeMap::new(), leases: BTreeMap::new() }
     }
 
     /// The epoch, which names the file.
@@ -54,10 +61,15 @@ impl Recorder {
         self.epoch
     }
 
+    /// Names the blob of a compose's plan, which the next line about its header will tell.
+    pub fn plan_is(&mut self, compose: &str, plan: Digest) {
+        self.plans.insert(compose.to_owned(), plan);
+    }
+
     /// Notes what was read from the store. `stored_at` gives the revision at which a job's record was last written.
     pub fn found(&mut self, compose: &Compose, now: Timestamp, stored_at: impl Fn(u32) -> Option<i64>) {
         let batch = self.next(&compose.id);
-        let header = compose_change(compose, &compose.header);
+        let header = compose_change(compose, &compose.header, self.plans.remove(&compose.id));
         self.push(compose, batch, Cause::Found, now, Change::Compose(header));
         for (job, record) in compose.numbered() {
             if *record != JobRecord::default() {
@@ -84,7 +96,8 @@ impl Recorder {
     pub fn change(&mut self, compose: &Compose, cause: Cause, changes: &Changes, now: Timestamp) {
         let batch = self.next(&compose.id);
         if let Some(header) = &changes.header {
-            self.push(compose, batch, cause, now, Change::Compose(compose_change(compose, header)));
+            let header = compose_change(compose, header, self.plans.remove(&compose.id));
+            self.push(compose, batch, cause, now, Change::Compose(header));
         }
         for (job, record) in &changes.jobs {
             let Some(before) = compose.job(*job) else { continue };
@@ -96,16 +109,19 @@ impl Recorder {
         }
     }
 
-    /// All lines since the last call, which are stored as of `revision`: text to append, by compose.
-    pub fn stored(&mut self, revision: i64) -> BTreeMap<String, String> {
-        let mut texts = BTreeMap::<String, String>::new();
-        for mut line in std::mem::take(&mut self.pending) {
-            line.revision = revision;
-            let text = texts.entry(line.compose.clone()).or_default();
-            text.push_str(&line.to_json());
-            text.push('\n');
+    /// All lines since the last call, which are stored as of `revision`, by compose.
+    pub fn take(&mut self, revision: i64) -> BTreeMap<String, Vec<Line>> {
+        let mut lines = BTreeMap::<String, Vec<Line>>::new();
+        for line in std::mem::take(&mut self.pending) {
+            lines.entry(line.compose.clone()).or_default().push(Line { revision, ..line });
         }
-        texts
+        lines
+    }
+
+    /// As [`Recorder::take`], as text to append.
+    pub fn stored(&mut self, revision: i64) -> BTreeMap<String, String> {
+        let text = |lines: Vec<Line>| lines.iter().map(|line| line.to_json() + "\n").collect();
+        self.take(revision).into_iter().map(|(compose, lines)| (compose, text(lines))).collect()
     }
 
     fn next(&self, compose: &str) -> u64 {
@@ -120,8 +136,9 @@ impl Recorder {
     }
 }
 
-fn compose_change(compose: &Compose, header: &Header) -> ComposeChange {
+fn compose_change(compose: &Compose, header: &Header, plan: Option<Digest>) -> ComposeChange {
     ComposeChange {
+        plan,
         jobs: u32::try_from(compose.plan.jobs.len()).unwrap_or(u32::MAX),
         status: header.status.as_str().to_owned(),
         doomed_by: header.doomed_by,

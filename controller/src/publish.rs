@@ -278,16 +278,19 @@ fn publish_directory(volumes: &Volumes, tree: &Path, target: &Target, manifest: 
     }
     let parent = target.make_parent(volumes)?;
     let target = volumes.top.join(&target.path);
+    failpoint!("publish.directory.before");
     match tutti_files::rename(tree, &target) {
         Ok(()) => {}
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
             let aside = tree.with_extension("replaced");
             tutti_files::rename(&target, &aside).map_err(at("move aside", &target))?;
+            failpoint!("publish.directory.aside");
             tutti_files::rename(tree, &target).map_err(at("move into place", &target))?;
             tutti_files::remove_dir_all(&aside).map_err(at("remove", &aside))?;
         }
         Err(error) => return Err(at("move into place", &target)(error).into()),
     }
+    failpoint!("publish.directory.after");
     Ok(volume::sync_directory(&parent)?)
 }
 
@@ -307,6 +310,7 @@ fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Man
             directory = (parent.to_owned(), target.make(volumes, parent)?);
         }
         let place = directory.1.join(below.file_name().unwrap_or_default());
+        failpoint!("publish.file.before");
         match tutti_files::rename(&tree.join(below), &place) {
             Ok(()) => {}
             // Moved before, if it is what stands there.
@@ -315,6 +319,7 @@ fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Man
             }
             Err(error) => return Err(at("move into place", &place)(error).into()),
         }
+        failpoint!("publish.file.after");
         if !changed.contains(&directory.1) {
             changed.insert(directory.1.clone());
         }

@@ -82,6 +82,7 @@ impl Controller {
         let opened = RedbStore::open_with(state, Arc::clone(&clock), take_over).await;
         let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
         let shared: Arc<dyn StateStore> = Arc::new(store.clone());
+        tutti_failpoint::pass("controller.store.opened");
         // The file is ours alone, so whoever led on it is dead: its lease need not be waited for.
         let take_over = Txn::new().and(Operation::delete(LEADER_KEY));
         store.txn(take_over).await.map_err(RunError::Election)?;
@@ -90,8 +91,10 @@ impl Controller {
         let (compacted, clock_for_compaction) = (Arc::clone(&shared), Arc::clone(&clock));
         let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
         let leadership = Arc::new(leadership);
+        tutti_failpoint::pass("controller.elected");
         let config = engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
         let engine = engine::start(config).await?;
+        tutti_failpoint::pass("controller.engine.started");
         // Without it the past of every record stays in the file.
         let compactor = Compactor::new(CompactionPolicy::default());
         engine.handle.tasks().spawn("compaction", compactor.run(compacted, clock_for_compaction));
@@ -117,13 +120,16 @@ impl Controller {
             },
         };
         self.stop.cancel();
+        tutti_failpoint::pass("controller.stop.before");
         self.handle.tasks().finish().await;
+        tutti_failpoint::pass("controller.stop.finished");
         if self.leadership.is_valid()
             && let Err(error) = self.leadership.resign().await
         {
             tracing::warn!(%error, "cannot give the leadership back; it ends with its lease");
         }
         self.store.close().await;
+        tutti_failpoint::pass("controller.store.closed");
         result
     }
 }

@@ -116,7 +116,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), VolumeError> {
         let mut file = fs::File::create(&temporary)?;
         file.write_all(bytes)?;
         sync(&file, &temporary)?;
-        tutti_files::rename(&temporary, path)
+        tutti_failpoint::hit("volume.write.synced")?;
+        tutti_files::rename(&temporary, path)?;
+        Ok(tutti_failpoint::hit("volume.write.renamed")?)
     };
     write().map_err(|error| {
         let _ = tutti_files::remove_file(&temporary);
@@ -196,6 +198,7 @@ pub fn adopt_blob(volumes: &Volumes, staged: &Path, digest: &Digest) -> Result<(
     let path = volumes.blob(digest);
     let parent = directory_of(&path);
     make_directory(parent)?;
+    failpoint!("volume.adopt_blob.directory");
     // A commit is written down after this, so the bytes must be on the disk before they have their name.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let moved = rustix::fs::open(staged, flags, Mode::empty())
@@ -207,7 +210,10 @@ pub fn adopt_blob(volumes: &Volumes, staged: &Path, digest: &Digest) -> Result<(
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
         Err(error) => return Err(at("move into place", staged)(error)),
     }
-    sync_directory(parent)
+    failpoint!("volume.adopt_blob.renamed");
+    sync_directory(parent)?;
+    failpoint!("volume.adopt_blob.after");
+    Ok(())
 }
 
 /// The directory that a path is in.
@@ -221,7 +227,9 @@ fn directory_of(path: &Path) -> &Path {
 /// I/O errors.
 pub fn write_status(top: &Path, status: &str) -> Result<(), VolumeError> {
     failpoint!("volume.write_status.before");
-    write_atomically(&top.join("STATUS"), format!("{status}\n").as_bytes())
+    write_atomically(&top.join("STATUS"), format!("{status}\n").as_bytes())?;
+    failpoint!("volume.write_status.after");
+    Ok(())
 }
 
 /// Points `target/latest-…` to the compose, replacing an older link by rename.
@@ -238,7 +246,9 @@ pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(
     let temporary = target.join(format!(".{link}.{compose_id}.tmp"));
     // One of the same name is of this compose, left by a crash.
     tutti_files::symlink(Path::new(compose_id), &temporary).map_err(at("link", &temporary))?;
+    failpoint!("volume.latest_link.made");
     tutti_files::rename(&temporary, &path).map_err(at("replace", &path))?;
+    failpoint!("volume.latest_link.moved");
     sync_directory(target)
 }
 

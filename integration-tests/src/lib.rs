@@ -8,6 +8,7 @@
 //! * [`sources`] makes what is composed: the demo distribution, real RPMs, generated corpora.
 //! * [`stream`] reads `--format json`; [`compose`] looks at a finished compose; [`tree`] compares two.
 //! * [`judges`] asks dnf, createrepo_c and productmd.
+//! * [`matrix`] kills a compose at each failpoint.
 
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a test's helpers fail the test")]
 
@@ -15,6 +16,7 @@ pub mod compose;
 pub mod corpus;
 pub mod farm;
 pub mod judges;
+pub mod matrix;
 pub mod measure;
 pub mod program;
 pub mod real_rpms;

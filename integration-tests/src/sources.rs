@@ -64,6 +64,18 @@ impl Tiny {
     }
 }
 
+/// A distribution of a handful of packages in so many variants for one architecture: many jobs, each quick.
+#[must_use]
+pub fn several_variants(directory: &Path, count: usize) -> PathBuf {
+    let mut tiny = Tiny::new(directory);
+    let (head, rest) = VARIANTS.split_once("  <variant ").unwrap_or_default();
+    let (one, tail) = rest.split_once("</variant>\n").unwrap_or_default();
+    let variant = |number| format!("  <variant {}</variant>\n", one.replace("Server", &format!("V{number}")));
+    tiny.variants = format!("{head}{}{tail}", (1..=count).map(variant).collect::<String>());
+    tiny.config = tiny.config.replace("\"Tiny\"", "\"Matrix\"");
+    tiny.write()
+}
+
 /// Source, program and library of one version.
 #[must_use]
 pub fn hello(version: &str) -> [Package; 3] {

@@ -143,24 +143,28 @@ async fn attempt(
     tutti_failpoint::hit("worker.attempt.prepare").or_fail(FailureClass::Infra, || "failpoint")?;
     let begin = Instant::now();
     let log = prepare(order).await?;
+    tutti_failpoint::pass("worker.attempt.staged");
     let marker = format!("{}/{}", order.compose_id, order.fence);
     let mut child = spawner.spawn(command(order, program, &marker, log)).await.or_fail(FailureClass::Infra, || {
         format!("failed to start {} for {}", program.executable.display(), order.job_name)
     })?;
+    tutti_failpoint::pass("worker.attempt.spawned");
     let family = Family::of(&child, &marker);
     let (Some(family), Some(mut stdin), Some(stdout)) = (family, child.stdin.take(), child.stdout.take()) else {
         return Err(RunnerError::infra(format!("the process of {} ended at once", order.job_name)).into());
     };
     let mut lines = Lines::new(stdout);
     let sent = send_request(&mut stdin, order, program).await;
+    tutti_failpoint::pass("worker.attempt.requested");
     let end = match sent {
         Ok(()) => Box::pin(watch_child(order, begin, &mut child, &mut lines, &mut stop, &status, conditions)).await,
         // A child that could not even read its request says more by its status.
         Err(_) => End::Exited,
     };
-    let _ = tutti_failpoint::hit("worker.attempt.ended");
+    tutti_failpoint::pass("worker.attempt.ended");
     let exit = end_child(&end, &mut child, stdin, &family).await;
     let left = family.extinguish().await;
+    tutti_failpoint::pass("worker.attempt.extinguished");
     if !left.is_empty() {
         conditions.push(format!("processes {left:?} of {} cannot be killed", order.job_name));
     }

@@ -51,7 +51,10 @@ pub fn main(runners: &Runners) -> ExitCode {
     let counters = Counters::default();
     let progress = Progress::new(pipe.clone());
     let result = run(runners, &request, &pipe, &progress, &counters);
-    pipe.send(&Line::Result(report(result, &progress, &counters)));
+    let report = report(result, &progress, &counters);
+    let _ = tutti_failpoint::hit_for("job.result.before", &subject(&request));
+    pipe.send(&Line::Result(report));
+    let _ = tutti_failpoint::hit_for("job.result.after", &subject(&request));
     ExitCode::SUCCESS
 }
 
@@ -66,6 +69,11 @@ fn report(result: Result<Vec<Output>, RunnerError>, progress: &Progress, counter
         }
     };
     Report { ending, counters: counters.snapshot(), cpu_ms: cpu_ms().unwrap_or(0), peak_memory: peak().unwrap_or(0) }
+}
+
+/// What failpoints of this attempt are armed for.
+fn subject(request: &Request) -> String {
+    format!("{}#{}", request.job_name, request.fence.attempt)
 }
 
 /// Reads one line of at most [`MAX_LINE`] bytes.
@@ -97,9 +105,9 @@ fn run(
         counters: counters.clone(),
         log: Log::new(io::stderr()),
     };
-    let name = &request.job_name;
+    let (name, subject) = (&request.job_name, subject(request));
     // Before the confinement: the log of failpoints is opened at the first one.
-    tutti_failpoint::hit("job.start").or_fail(FailureClass::Infra, || "failpoint")?;
+    tutti_failpoint::hit_for("job.start", &subject).or_fail(FailureClass::Infra, || "failpoint")?;
     let guarded = AssertUnwindSafe(|| {
         let runner = (runners.find)(context.spec.kind()?)?;
         let access = (runners.access)(&context)?;
@@ -108,9 +116,10 @@ fn run(
         }
         // After the confinement: it holds for threads that are started later.
         watch_input(context.cancel.clone())?;
-        tutti_failpoint::hit_for("job.run.before", name).or_fail(FailureClass::Infra, || "failpoint")?;
+        tutti_failpoint::hit_for("job.confined", &subject).or_fail(FailureClass::Infra, || "failpoint")?;
+        tutti_failpoint::hit_for("job.run.before", &subject).or_fail(FailureClass::Infra, || "failpoint")?;
         let outputs = runner(&context)?;
-        tutti_failpoint::hit_for("job.run.after", name).or_fail(FailureClass::Infra, || "failpoint")?;
+        tutti_failpoint::hit_for("job.run.after", &subject).or_fail(FailureClass::Infra, || "failpoint")?;
         check_outputs(&context.spec, outputs)
     });
     // The default hook has written message and place to the log.

@@ -51,14 +51,17 @@ impl Journal {
 
     /// Writes a record, whole or not at all.
     pub(crate) fn put(&self, key: &Key, record: &Record) -> io::Result<()> {
+        tutti_failpoint::hit("worker.journal.put.before")?;
         let path = self.path(key);
         let temporary = path.with_extension("new");
         let write = || {
             let mut file = fs::File::create(&temporary)?;
             file.write_all(&record.encode_to_vec())?;
             file.sync_all()?;
+            tutti_failpoint::hit("worker.journal.put.written")?;
             tutti_files::rename(&temporary, &path)?;
-            fs::File::open(&self.directory)?.sync_all()
+            fs::File::open(&self.directory)?.sync_all()?;
+            Ok(tutti_failpoint::hit("worker.journal.put.after")?)
         };
         write().inspect_err(|_| {
             // On a full disk half a file is in the way of the next one.
@@ -68,7 +71,9 @@ impl Journal {
 
     /// Removes a record, if it is there.
     pub(crate) fn remove(&self, key: &Key) -> io::Result<()> {
-        tutti_files::remove_file(&self.path(key))
+        tutti_failpoint::hit("worker.journal.remove.before")?;
+        tutti_files::remove_file(&self.path(key))?;
+        Ok(tutti_failpoint::hit("worker.journal.remove.after")?)
     }
 
     /// All whole records. What is damaged is set aside as `….bad` and not read again.

@@ -270,6 +270,7 @@ async fn open(
     let outgoing = Outgoing::new(sender, scope.clone());
     let mut hello = links.hello.borrow().clone();
     hello.wall_time = Some(std::time::SystemTime::now().into());
+    tutti_failpoint::pass("worker.send.hello");
     outgoing.send(Up::Hello(hello));
     let stream = timeout(PATIENCE, client.session(ReceiverStream::new(receiver)))
         .await

@@ -18,7 +18,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
-use tutti_proto::worker::{self as proto, DrainRequest, Hello, Outcome, session_request::Message as Up};
+use tutti_proto::worker::{
+    self as proto, DrainRequest, Hello, Outcome, session_request::Message as Up, session_response::Message as Down,
+};
 
 use crate::{
     FailureClass, RunnerError,
@@ -231,6 +233,7 @@ impl Worker {
                 if let Some(grace) = offer::duration(welcome.orphan_grace.as_ref()).filter(|grace| !grace.is_zero()) {
                     self.orphan_grace = grace.min(Duration::from_secs(7 * 24 * 3600));
                 }
+                tutti_failpoint::pass("worker.receive.welcome");
                 self.outgoing = Some(outgoing);
                 self.alone = None;
                 let now = Instant::now();
@@ -241,6 +244,7 @@ impl Worker {
             }
             Event::Message(message) => {
                 if let Some(body) = message.message {
+                    tutti_failpoint::pass(name_of_answer(&body));
                     let effects = self.state.receive(message.epoch, message.sequence, body, Instant::now());
                     self.perform(effects);
                 }
@@ -295,14 +299,14 @@ impl Worker {
             match effect {
                 Effect::Send(message) => {
                     if let Some(outgoing) = &self.outgoing {
-                        point(name_of(&message));
+                        tutti_failpoint::pass(name_of(&message));
                         outgoing.send(message);
                     }
                 }
                 Effect::Start(order) => self.start_attempt(*order),
                 Effect::Stop(key, stop) => {
                     if let Some(sender) = self.stops.get(&key) {
-                        point("worker.attempt.stop");
+                        tutti_failpoint::pass("worker.attempt.stop");
                         // The first order stands: a later one must not lengthen the grace.
                         sender.send_if_modified(|wanted| {
                             let first = wanted.is_none();
@@ -346,10 +350,12 @@ impl Worker {
 
     /// Removes what is left of a settled attempt. A failure leaves files, no wrong state: it is logged only.
     fn forget(&self, key: Key, staging: PathBuf) {
-        point("worker.attempt.forget");
+        tutti_failpoint::pass("worker.forget.before");
         let journal = self.journal.clone();
         let remove = move || {
-            if let Err(error) = tutti_files::remove_dir_all(&staging).and_then(|()| journal.remove(&key)) {
+            let removed = tutti_files::remove_dir_all(&staging);
+            tutti_failpoint::pass("worker.forget.unstaged");
+            if let Err(error) = removed.and_then(|()| journal.remove(&key)) {
                 tracing::warn!(%error, staging = %staging.display(), "failed to clean up after an attempt");
             }
         };
@@ -382,7 +388,7 @@ async fn run_attempt(
     }
     let conditions = finished.conditions.clone();
     let outcome = offer::outcome(&key, finished);
-    point("worker.outcome.journal");
+    tutti_failpoint::pass("worker.outcome.made");
     let record = Record { outcome: Some(outcome.clone()), staging: staging.to_string_lossy().into_owned() };
     let written = tokio::task::spawn_blocking(move || journal.put(&key, &record)).await;
     if let Err(error) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
@@ -390,6 +396,19 @@ async fn run_attempt(
         tracing::error!(%error, "failed to journal an outcome");
     }
     (outcome, conditions)
+}
+
+fn name_of_answer(message: &Down) -> &'static str {
+    match message {
+        Down::Welcome(_) => "worker.receive.welcome",
+        Down::Offer(_) => "worker.receive.offer",
+        Down::Cancel(_) => "worker.receive.cancel",
+        Down::Commit(_) => "worker.receive.commit",
+        Down::Refused(_) => "worker.receive.refused",
+        Down::Desired(_) => "worker.receive.desired",
+        Down::GoAway(_) => "worker.receive.go-away",
+        Down::Redirect(_) => "worker.receive.redirect",
+    }
 }
 
 fn name_of(message: &Up) -> &'static str {
@@ -401,12 +420,5 @@ fn name_of(message: &Up) -> &'static str {
         Up::Progress(_) => "worker.send.progress",
         Up::Outcome(_) => "worker.send.outcome",
         Up::Drain(_) => "worker.send.drain",
-    }
-}
-
-/// Passes a failpoint where an error can only be noted.
-fn point(name: &'static str) {
-    if let Err(error) = tutti_failpoint::hit(name) {
-        tracing::warn!(%error, "failpoint");
     }
 }

@@ -56,7 +56,9 @@ impl Failpoints {
         self.write_log(name, occurrence);
         let matches = |rule: &&Rule| rule.occurrence.is_none_or(|wanted| wanted == occurrence);
         let special = subject.and_then(|subject| self.rules.get(&format!("{name}[{subject}]")));
-        match special.into_iter().chain(self.rules.get(name)).flatten().find(matches) {
+        // `JOB#ATTEMPT` is also meant by `JOB`.
+        let wider = subject.and_then(|subject| self.rules.get(&format!("{name}[{}]", subject.split_once('#')?.0)));
+        match special.into_iter().chain(wider).chain(self.rules.get(name)).flatten().find(matches) {
             None => Ok(()),
             Some(rule) => act(&rule.action, name, occurrence),
         }
@@ -142,6 +144,15 @@ mod tests {
         assert_eq!(points.hit("b", Some("x.y")), Ok(()));
         assert!(points.hit("a", Some("x.y")).is_err());
         assert!(armed("a=error").hit("a", Some("x.y")).is_err());
+    }
+
+    #[test]
+    fn a_subject_may_be_one_attempt_of_many() {
+        for (text, first, second) in [("a[x#1]=error", true, false), ("a[x]=error", true, true)] {
+            let points = armed(text);
+            assert_eq!(points.hit("a", Some("x#1")).is_err(), first);
+            assert_eq!(points.hit("a", Some("x#2")).is_err(), second);
+        }
     }
 
     #[test]

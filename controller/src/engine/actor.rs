@@ -16,13 +16,15 @@ use tutti_proto::{compose as api, worker as wire};
 use tutti_store::{Leadership, StateStore};
 
 use super::{
-    Command, EngineError, Handle, Timing, keys,
+    Command, EngineError, Handle, Timing, history, keys,
     live::Live,
     persist::{self, Dirty},
+    points::Stored,
     view,
     workers::Workers,
 };
 use crate::{
+    history::{Cause, Recorder},
     lifecycle::{self, Changes, Effect, Event, IllegalTransition, JobRecord, JobState, Loss, Timestamp},
     schedule::{ReadyJob, schedule},
 };
@@ -58,6 +60,8 @@ pub(super) struct Actor {
     /// Workers that were lost in the recent past.
     pub(super) losses: Vec<Loss>,
     dirty: Dirty,
+    recorder: Recorder,
+    history: history::Writer,
     /// Composes and jobs whose watchers must be told.
     changed: BTreeSet<(String, Option<u32>)>,
     effects: Vec<(String, Effect)>,
@@ -73,6 +77,7 @@ impl Actor {
         let submissions = persist::load_submissions(&*config.store).await?;
         let losses = persist::load_losses(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;
+        let history = history::Writer::start(epoch, handle.tasks());
         let mut actor = Self {
             store: config.store,
             leadership: config.leadership,
@@ -84,6 +89,8 @@ impl Actor {
             offers: BTreeMap::new(),
             losses,
             dirty: Dirty::default(),
+            recorder: Recorder::new(epoch),
+            history,
             changed: BTreeSet::new(),
             effects: Vec::new(),
             deferred: Vec::new(),
@@ -157,7 +164,8 @@ impl Actor {
                     return Err(EngineError::Deposed);
                 }
                 let dirty = std::mem::take(&mut self.dirty);
-                persist::write(&*self.store, &self.leadership.fence(), dirty).await?;
+                let revision = persist::write(&*self.store, &self.leadership.fence(), dirty).await?;
+                self.tell_history(revision);
             }
             for effect in std::mem::take(&mut self.effects) {
                 self.perform(effect.0, effect.1);
@@ -168,6 +176,15 @@ impl Actor {
             self.notify();
             if self.dirty.is_empty() && self.effects.is_empty() && self.deferred.is_empty() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Hands what was stored to the history's writer, which does not make anybody wait.
+    fn tell_history(&mut self, revision: i64) {
+        for (compose_id, lines) in self.recorder.take(revision) {
+            if let Some(live) = self.composes.get(&compose_id) {
+                self.history.write(&live.meta.top, lines);
             }
         }
     }
@@ -200,10 +217,21 @@ impl Actor {
     /// Applies an event: memory now, store at the end of the turn, effects after that.
     pub(super) fn apply(&mut self, compose_id: &str, event: Event) -> Result<(), IllegalTransition> {
         let Some(live) = self.composes.get_mut(compose_id) else { return Ok(()) };
-        let (changes, effects) = lifecycle::apply(&live.compose, event, now())?;
+        let (cause, now) = (Cause::of(&event), now());
+        let (changes, effects) = lifecycle::apply(&live.compose, event, now)?;
         self.effects.extend(effects.into_iter().map(|effect| (compose_id.to_owned(), effect)));
         if changes.is_empty() {
             return Ok(());
+        }
+        if !std::mem::replace(&mut live.told, true) {
+            let stored_at = &live.stored_at;
+            self.recorder.plan_is(compose_id, live.meta.plan);
+            self.recorder.found(&live.compose, now, |job| stored_at.get(&job).copied());
+        }
+        self.recorder.change(&live.compose, cause, &changes, now);
+        self.dirty.because(Stored::Event(cause));
+        if changes.header.as_ref().is_some_and(|header| header.ended_at.is_some()) {
+            self.dirty.because(Stored::End);
         }
         self.record(compose_id, &changes);
         if let Some(live) = self.composes.get_mut(compose_id) {
@@ -245,6 +273,12 @@ impl Actor {
         self.changed.insert((compose_id.to_owned(), None));
     }
 
+    /// Tells failpoints and history that a compose is being stored for the first time.
+    pub(super) fn begins(&mut self, compose_id: &str, plan: tutti_job::Digest) {
+        self.dirty.because(Stored::Submission);
+        self.recorder.plan_is(compose_id, plan);
+    }
+
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.dirty.put(key, value);
     }
@@ -271,6 +305,7 @@ impl Actor {
         }
         let views = self.workers.views(&self.running());
         let (assignments, unplaced) = schedule(&ready, &views, now);
+        self.recorder.round(&views);
         for live in self.composes.values_mut() {
             live.unplaced.clear();
         }
@@ -286,6 +321,7 @@ impl Actor {
             if let Some(note) = &assignment.note {
                 tracing::warn!(compose_id = %assignment.compose, worker_id = %assignment.worker_id, note, "job is larger than its worker");
             }
+            self.recorder.assigned(&assignment);
             let event =
                 Event::Offered { job: assignment.job, executor: assignment.executor, worker_id: assignment.worker_id };
             self.apply_late(&assignment.compose, event);

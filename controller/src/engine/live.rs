@@ -39,6 +39,10 @@ pub(super) struct Live {
     pub(super) unplaced: BTreeMap<u32, Vec<String>>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
     pub(super) busy: BTreeMap<u32, Busy>,
+    /// Whether this controller's history tells of what it found.
+    pub(super) told: bool,
+    /// Revision at which each record that was found in the store was last written, by job.
+    pub(super) stored_at: BTreeMap<u32, i64>,
     /// Whether STATUS and the latest link say what the header says.
     pub(super) settled: bool,
     /// A STATUS write is under way.
@@ -74,6 +78,8 @@ impl Live {
             progress: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             busy: BTreeMap::new(),
+            told: true,
+            stored_at: BTreeMap::new(),
             settled: false,
             writing_status: false,
             next_status: None,
@@ -98,7 +104,7 @@ impl Live {
     /// The closed spec of a job whose inputs are committed.
     pub(super) fn close(&self, number: u32) -> Result<JobSpec, String> {
         let job = self.plan_job(number).ok_or("no such job")?;
-        let outputs = |producer: u32, name: &str| self.compose.output(producer, name);
+        let outputs = |producer: u32, name: &str| self.compose.input(number, producer, name);
         close(job, &outputs).map_err(|error| super::submission::chain(&error))
     }
 

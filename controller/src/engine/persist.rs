@@ -1,7 +1,12 @@
 //! Writing changed records, fenced by the leader key, and reading all of them back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use tutti_failpoint::pass;
 use tutti_job::Volumes;
 use tutti_store::{ErrorKind, Fence as LeaderFence, Operation, StateStore, StateStoreExt, Txn};
 
@@ -9,6 +14,7 @@ use super::{
     EngineError,
     keys::{self, ComposeKey},
     live::Live,
+    points::{self, Stored},
     submission::Meta,
 };
 use crate::{
@@ -27,6 +33,8 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Default)]
 pub(super) struct Dirty {
     operations: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Why: names the failpoints.
+    reasons: BTreeSet<Stored>,
 }
 
 impl Dirty {
@@ -34,16 +42,22 @@ impl Dirty {
         self.operations.insert(key, value);
     }
 
+    pub(super) fn because(&mut self, reason: Stored) {
+        self.reasons.insert(reason);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.operations.is_empty()
     }
 }
 
-/// Writes everything; returns when it is durable.
+/// Writes everything; returns the revision when it is durable.
 ///
 /// More than one transaction is needed only when very many jobs change at once (a failure that skips them). A crash
 /// between two of them leaves dependents behind their producer's state, which loading repairs.
-pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Dirty) -> Result<(), EngineError> {
+pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Dirty) -> Result<i64, EngineError> {
+    dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[0]));
+    let mut revision = 0;
     let mut operations: Vec<_> = dirty.operations.into_iter().collect();
     // Headers last: one that says the end must not be stored before the jobs that ended.
     operations.sort_by_key(|(key, _)| matches!(keys::parse(key), Some(ComposeKey::Header(_))));
@@ -52,19 +66,20 @@ pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Di
         for (key, value) in batch {
             txn = txn.and(Operation::put(key.clone(), value.clone()));
         }
-        commit(store, txn).await?;
+        revision = commit(store, txn).await?;
     }
-    Ok(())
+    dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[1]));
+    Ok(revision)
 }
 
 /// Puts carry whole values, so repeating a transaction whose outcome is unknown changes nothing.
-async fn commit(store: &dyn StateStore, txn: Txn) -> Result<(), EngineError> {
+async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, EngineError> {
     loop {
-        failpoint(|| "engine.store.before");
+        pass("engine.store.before");
         let result = store.txn(txn.clone()).await;
-        failpoint(|| "engine.store.after");
+        pass("engine.store.after");
         match result {
-            Ok(result) if result.succeeded => return Ok(()),
+            Ok(result) if result.succeeded => return Ok(result.revision.0),
             Ok(_) => return Err(EngineError::Deposed),
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown) => {
                 tracing::warn!(error = %error, "state store does not answer; trying again");
@@ -75,20 +90,19 @@ async fn commit(store: &dyn StateStore, txn: Txn) -> Result<(), EngineError> {
     }
 }
 
-/// A point where only kill, sleep and pause make sense: an error here would mean nothing.
-fn failpoint(name: impl FnOnce() -> &'static str) {
-    let _ = tutti_failpoint::hit(name());
-}
-
 /// Reads every compose.
 pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live>, EngineError> {
     let page = store.list(keys::COMPOSES.as_bytes()).await?;
-    let mut stored = BTreeMap::<String, Stored>::new();
+    let mut stored = BTreeMap::<String, Found>::new();
     for kv in &page.kvs {
         let (id, result) = match keys::parse(&kv.key) {
             Some(ComposeKey::Meta(id)) => (id, stored.entry(id.to_owned()).or_default().meta(&kv.value)),
             Some(ComposeKey::Header(id)) => (id, stored.entry(id.to_owned()).or_default().header(&kv.value)),
-            Some(ComposeKey::Job(id, number)) => (id, stored.entry(id.to_owned()).or_default().job(number, &kv.value)),
+            Some(ComposeKey::Job(id, number)) => {
+                let found = stored.entry(id.to_owned()).or_default();
+                found.stored_at.insert(number, kv.mod_revision.0);
+                (id, found.job(number, &kv.value))
+            }
             None => continue,
         };
         if let Err(error) = result {
@@ -101,7 +115,8 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
     for (id, stored) in stored {
         let (Some(meta), Some(header), false) = (stored.meta, stored.header, stored.damaged) else { continue };
         match live(&id, meta, header, stored.jobs) {
-            Ok(live) => {
+            Ok(mut live) => {
+                live.stored_at = stored.stored_at;
                 composes.insert(id, live);
             }
             // One compose whose directory was removed must not keep the others from running.
@@ -115,16 +130,17 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
 
 /// What the store has of one compose.
 #[derive(Default)]
-struct Stored {
+struct Found {
     meta: Option<Meta>,
     header: Option<Header>,
     jobs: BTreeMap<u32, JobRecord>,
+    stored_at: BTreeMap<u32, i64>,
     damaged: bool,
 }
 
 type Read = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-impl Stored {
+impl Found {
     fn meta(&mut self, value: &[u8]) -> Read {
         self.meta = Some(serde_json::from_slice(value)?);
         Ok(())
@@ -185,5 +201,6 @@ fn live(
     let settled = compose.is_ended() && written.trim() == compose.header.status.as_str();
     let mut live = Live::new(compose, Arc::new(spec), meta);
     live.settled = settled;
+    live.told = false;
     Ok(live)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 use tutti_distro::compose_id::ComposeId;
+use tutti_failpoint::pass;
 use tutti_job::{Digest, Volumes};
 use tutti_proto::compose::SubmitRequest;
 
@@ -107,6 +108,7 @@ pub(crate) fn prepare(request: SubmitRequest) -> Result<Accepted, SubmitError> {
     planned(&spec)?;
     let target = Path::new(&request.target_dir);
     let top = make_directory(&mut spec, target)?;
+    pass("submission.directory.made");
     let made = fill(request, spec, &top);
     if made.is_err() && !holds_only_state(&top) {
         // What was refused must not look like a compose.
@@ -126,9 +128,13 @@ fn fill(request: SubmitRequest, spec: ComposeSpec, top: &Path) -> Result<Accepte
             return Err(SubmitError::Blob(digest.to_string()));
         }
     }
+    pass("submission.blobs.written");
     write_files(top, &spec)?;
+    pass("submission.files.written");
     write_comps(&volumes, &spec)?;
+    pass("submission.comps.written");
     let meta = write_plan(&volumes, &spec, &plan, request.traceparent)?;
+    pass("submission.plan.written");
     // Last: a directory with STATUS was accepted whole.
     volume::write_status(&volumes.top, "STARTED")?;
     Ok(Accepted { key: request.idempotency_key, spec, plan, meta })

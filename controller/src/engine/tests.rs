@@ -1,6 +1,9 @@
 //! The engine with the memory store and workers that do as they are told: whole composes without runners.
 
+mod deposed;
+mod history;
 mod rig;
+mod wire;
 
 use std::time::Duration;
 

@@ -7,9 +7,11 @@ use std::{
 
 use tokio::sync::mpsc;
 use tonic::Status;
+use tutti_failpoint::pass;
 use tutti_job::Fence;
 use tutti_proto::{compose as api, worker as wire, worker::session_response::Message};
 
+use super::points;
 use crate::{lifecycle::Timestamp, schedule::WorkerView, service::timestamp};
 
 /// What goes down a session.
@@ -278,8 +280,11 @@ impl Workers {
         let executor = self.heir_of(executor).unwrap_or(executor);
         let Some(worker) = self.by_executor.get_mut(&executor) else { return };
         worker.sent += 1;
+        let [before, after] = points::sent(&message);
+        pass(before);
         let response = wire::SessionResponse { sequence: worker.sent, epoch, message: Some(message) };
         let full = worker.session.as_ref().is_some_and(|(_, sender)| sender.try_send(Ok(response)).is_err());
+        pass(after);
         if full {
             tracing::warn!(worker_id = %worker.id, "worker does not read its session; cutting it off");
             worker.session = None;

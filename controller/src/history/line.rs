@@ -46,6 +46,9 @@ pub enum Change {
 /// A header after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeChange {
+    /// The blob of the plan, where a controller begins to tell of the compose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
     /// Jobs of the plan.
     pub jobs: u32,
     /// The word of the STATUS file.
@@ -63,6 +66,13 @@ pub struct ComposeChange {
     pub started: bool,
     /// Nothing runs any more.
     pub ended: bool,
+}
+
+impl ComposeChange {
+    /// Whether the header is the same, whoever names the plan.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        *self == Self { plan: self.plan, ..other.clone() }
+    }
 }
 
 /// A job's record after a change.
@@ -144,7 +154,7 @@ impl Lease {
 macro_rules! causes {
     ($($(#[$doc:meta])* $name:ident => $pattern:pat),* $(,)?) => {
         /// The event that a change follows from: those of the lifecycle, and what is found in the store.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Cause {
             /// Read from the store by a new controller.

@@ -457,6 +457,14 @@ impl Compose {
         self.job(job)?.output(name)
     }
 
+    /// Digest of an output as `reader` may have it, for [`crate::plan::close`]: nothing where it waits for the tree and
+    /// the producer could not be published.
+    pub fn input(&self, reader: u32, producer: u32, name: &str) -> Option<Digest> {
+        let in_tree = self.plan.job(reader)?.edge_to(producer).is_some_and(|edge| edge.at == At::Published);
+        let producer = self.job(producer)?;
+        if in_tree && producer.state != JobState::Published { None } else { producer.output(name) }
+    }
+
     /// Whether no new attempt may begin: cancelled, or doomed with `--fail-fast`.
     pub fn is_stopping(&self) -> bool {
         self.header.stopping

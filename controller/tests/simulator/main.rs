@@ -2,7 +2,7 @@
 
 mod sim;
 
-use sim::{Fate, Profile, Summary, World, chain_of, independent, run_seed};
+use sim::{Fate, Profile, Sabotage, Summary, World, chain_of, independent, run_seed};
 use tutti_controller::lifecycle::{AttemptResult, FailureClass, JobState, Status};
 
 /// Schedules of one run of the tests; `TUTTI_SIM_SEEDS` sets another number.
@@ -111,6 +111,41 @@ fn r4_a_deposed_controller_makes_no_effective_write() {
 fn r4_a_store_that_compares_nothing_is_caught() {
     let caught = (0..8).filter(|seed| deposed(*seed, true).1.wrong.iter().any(|text| text.starts_with("I2"))).count();
     assert!(caught >= 6, "{caught} of 8");
+}
+
+/// A run with lost workers and a failure, in which something is broken.
+fn broken(seed: u64, sabotage: Option<Sabotage>, forgets: i64) -> Summary {
+    let profile = Profile { fault_every_ms: 5_000, quiet_at: 60_000, ..calm(3, 2, 8_000) };
+    let mut fates = vec![Fate::Good; 16];
+    fates[3] = Fate::Broken;
+    let mut world = World::new(seed, profile, independent(16), fates);
+    world.sabotage = sabotage;
+    world.store.forgets = forgets;
+    world.run_until(600_000, |world| world.now > 300_000);
+    world.judge()
+}
+
+/// Whatever is broken, the checker of the history says so, and names the invariant.
+#[test]
+fn i1_to_i7_broken_engines_are_caught() {
+    for (sabotage, invariant) in [
+        (Sabotage::CommitsTwice, "I1 "),
+        (Sabotage::ForgetsLostWorkers, "I3 "),
+        (Sabotage::ChangesPublished, "I4 "),
+        (Sabotage::ForgetsLeases, "I5 "),
+        (Sabotage::CommitsUnverified, "I6 "),
+        (Sabotage::SkipsUnrelated, "I7 "),
+    ] {
+        let caught = |seed: &u64| broken(*seed, Some(sabotage), 0).wrong.iter().any(|text| text.starts_with(invariant));
+        let caught = (0..8).filter(caught).count();
+        assert!(caught >= 4, "{sabotage:?}: {caught} of 8");
+    }
+    let caught = |seed: &u64| broken(*seed, None, 9).wrong.iter().any(|text| text.starts_with("Durable "));
+    let caught = (0..8).filter(caught).count();
+    assert!(caught >= 4, "a store that forgets: {caught} of 8");
+    // And nothing is found where nothing is broken.
+    let good = |seed: &u64| broken(*seed, None, 0).wrong.is_empty();
+    assert_eq!((0..8).filter(good).count(), 8);
 }
 
 /// A worker is cut off with its only job; `hands` says whether somebody else is there to take it.

@@ -43,6 +43,7 @@ impl Actor {
         let compose = Compose::new(id.as_str(), Arc::new(accepted.plan), fail_fast, created);
         self.put(keys::meta(&id), meta);
         self.put(keys::header(&id), compose.header.encode());
+        self.begins(&id, accepted.meta.plan);
         if !accepted.key.is_empty() {
             self.put(keys::submission(&accepted.key), id.clone().into_bytes());
             self.submissions.insert(accepted.key, id.clone());
@@ -54,7 +55,10 @@ impl Actor {
         if let Err(error) = self.apply(&id, Event::Started) {
             return drop(reply.send(Err(refused(&error))));
         }
-        self.later(move |_| drop(reply.send(Ok(answer))));
+        self.later(move |_| {
+            tutti_failpoint::pass("submission.answer.before");
+            drop(reply.send(Ok(answer)));
+        });
     }
 
     pub(super) fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use tutti_failpoint::pass;
 use tutti_job::{Fence, Volumes};
 use tutti_proto::worker::{self as wire, session_response::Message};
 
 use super::{Actor, now};
 use crate::{
-    engine::{Command, live::Busy, submission},
+    engine::{Command, live::Busy, points, submission},
     lifecycle::{Effect, Event, FailureClass, Output, Status, Usage},
     publish::{self, PublishError, ReportedOutput},
     service::fence_to,
@@ -51,6 +52,8 @@ fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
 impl Actor {
     pub(super) fn perform(&mut self, compose_id: String, effect: Effect) {
         let wire_fence = |fence: &Fence| Some(fence_to(&compose_id, fence));
+        let [before, after] = points::effect(&effect);
+        pass(before);
         match effect {
             Effect::SendOffer { fence } => self.send_offer(&compose_id, fence),
             Effect::SendCommit { fence } => self.send_commit(&compose_id, fence),
@@ -68,6 +71,7 @@ impl Actor {
             Effect::WriteStatus { status } => self.start_status(&compose_id, status, false),
             Effect::Finish { status } => self.start_status(&compose_id, status, true),
         }
+        pass(after);
     }
 
     fn send_offer(&mut self, compose_id: &str, fence: Fence) {

@@ -10,7 +10,7 @@ use crate::{
     engine::{
         Reply, SessionId, keys,
         live::{self, Progress},
-        persist,
+        persist, points,
         workers::{Gone, Sender},
     },
     lifecycle::{AttemptRecord, Event, FailureClass, JobState, Loss, Output, Usage},
@@ -22,6 +22,7 @@ const KEPT_LOSSES: usize = 64;
 
 impl Actor {
     pub(super) fn connect(&mut self, hello: wire::Hello, sender: Sender, reply: Reply<SessionId>) {
+        tutti_failpoint::pass("session.received.hello");
         let executor = hello.incarnation;
         let result = self.workers.connect(&hello, sender, &self.timing, now());
         if result.is_ok() {
@@ -120,6 +121,7 @@ impl Actor {
         if self.workers.seen(executor, now()) {
             self.want_schedule();
         }
+        tutti_failpoint::pass(points::received(request.message.as_ref()));
         match request.message {
             Some(Message::Sync(sync)) => self.sync(executor, sync),
             Some(Message::Accept(accept)) => self.with_fence(executor, accept.fence, |actor, id, fence| {

@@ -38,7 +38,18 @@ impl Rig {
     async fn on(target: Arc<tempfile::TempDir>, store: MemoryStore) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let shared: Arc<dyn StateStore> = Arc::new(store.clone());
-        let contest = Campaign { key: LEADER_KEY.to_vec(), identity: vec![], ttl: Duration::from_secs(3600) };
+        Self::with(target, store, shared, clock, Duration::from_secs(3600)).await
+    }
+
+    /// A controller that sees the store through `shared`, and leads as long as it says so by that clock.
+    pub(super) async fn with(
+        target: Arc<tempfile::TempDir>,
+        store: MemoryStore,
+        shared: Arc<dyn StateStore>,
+        clock: Arc<dyn Clock>,
+        ttl: Duration,
+    ) -> Self {
+        let contest = Campaign { key: LEADER_KEY.to_vec(), identity: vec![], ttl };
         let leadership = Arc::new(campaign(Arc::clone(&shared), clock, &contest).await.unwrap());
         let stop = CancellationToken::new();
         let timing = Timing {
@@ -86,6 +97,20 @@ impl Rig {
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.engine.task.await.unwrap().unwrap();
+    }
+
+    /// As [`Rig::stop`], however it ends.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        drop(self.engine.task.await);
+    }
+
+    /// As [`Rig::stop`], and waits until everything is written. The directory goes on to be.
+    pub(super) async fn stop_and_keep(self) -> Arc<tempfile::TempDir> {
+        self.stop.cancel();
+        self.engine.task.await.unwrap().unwrap();
+        self.engine.handle.tasks().finish().await;
+        self.target
     }
 
     pub(super) async fn submit(&self) -> String {
@@ -157,6 +182,8 @@ struct Shared {
     started: Vec<String>,
     offers: BTreeMap<String, wire::Fence>,
     refused: bool,
+    /// Messages from the controller.
+    heard: usize,
 }
 
 pub(super) struct Worker {
@@ -169,24 +196,10 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) async fn connect(rig: &Rig, name: &str, incarnation: u64, does: Does) -> Self {
         let (sender, receiver) = mpsc::channel(1024);
-        let capabilities = wire::Capabilities {
-            arch: "x86_64".into(),
-            run_arches: vec!["x86_64".into(), "noarch".into()],
-            resources: Some(wire::Resources { cpu_milli: 4000, memory_bytes: 1 << 40, disk_bytes: 0 }),
-            job_kinds: tutti_job::JobKind::ALL.iter().map(|kind| kind.capability()).collect(),
-            ..wire::Capabilities::default()
-        };
-        let hello = wire::Hello {
-            worker_id: name.into(),
-            incarnation,
-            proto_min: 1,
-            proto_max: 1,
-            capabilities: Some(capabilities),
-            ..wire::Hello::default()
-        };
         let handle = rig.handle().clone();
-        let session = handle.connect_worker(hello, sender).await.unwrap();
-        let shared = Arc::new(Mutex::new(Shared { does, started: vec![], offers: BTreeMap::new(), refused: false }));
+        let session = handle.connect_worker(hello(name, incarnation), sender).await.unwrap();
+        let shared =
+            Arc::new(Mutex::new(Shared { does, started: vec![], offers: BTreeMap::new(), refused: false, heard: 0 }));
         let worker = Self { shared, handle, session, heart: CancellationToken::new() };
         let (shared, handle, heart) = (Arc::clone(&worker.shared), worker.handle.clone(), worker.heart.clone());
         let target = rig.target().to_owned();
@@ -198,6 +211,11 @@ impl Worker {
 
     pub(super) fn started(&self) -> Vec<String> {
         self.shared.lock().unwrap().started.clone()
+    }
+
+    /// How many messages came.
+    pub(super) fn heard(&self) -> usize {
+        self.shared.lock().unwrap().heard
     }
 
     pub(super) fn obey(&self, does: Does) {
@@ -236,7 +254,26 @@ impl Worker {
     }
 }
 
-async fn tell(handle: &Handle, session: SessionId, message: session_request::Message) {
+/// How a worker that can do everything introduces itself.
+pub(super) fn hello(name: &str, incarnation: u64) -> wire::Hello {
+    let capabilities = wire::Capabilities {
+        arch: "x86_64".into(),
+        run_arches: vec!["x86_64".into(), "noarch".into()],
+        resources: Some(wire::Resources { cpu_milli: 4000, memory_bytes: 1 << 40, disk_bytes: 0 }),
+        job_kinds: tutti_job::JobKind::ALL.iter().map(|kind| kind.capability()).collect(),
+        ..wire::Capabilities::default()
+    };
+    wire::Hello {
+        worker_id: name.into(),
+        incarnation,
+        proto_min: 1,
+        proto_max: 1,
+        capabilities: Some(capabilities),
+        ..wire::Hello::default()
+    }
+}
+
+pub(super) async fn tell(handle: &Handle, session: SessionId, message: session_request::Message) {
     handle.worker_says(session, wire::SessionRequest { sequence: 0, message: Some(message) }).await;
 }
 
@@ -266,6 +303,7 @@ async fn answer(
     response: wire::SessionResponse,
     target: &Path,
 ) {
+    shared.lock().unwrap().heard += 1;
     match response.message {
         Some(session_response::Message::Offer(offer)) => {
             let does = {
@@ -286,7 +324,7 @@ async fn answer(
 }
 
 /// Makes outputs with the declared names and hardly any content.
-fn work(offer: &wire::Offer, does: Does, target: &Path) -> Option<wire::Outcome> {
+pub(super) fn work(offer: &wire::Offer, does: Does, target: &Path) -> Option<wire::Outcome> {
     let fence = offer.fence.clone()?;
     let outcome =
         |result| Some(wire::Outcome { fence: offer.fence.clone(), result: Some(result), ..Default::default() });

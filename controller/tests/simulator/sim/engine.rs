@@ -18,6 +18,7 @@ use tutti_job::{Fence, Resources};
 
 use super::{
     network::{Down, Session, Up},
+    sabotage::Sabotage,
     store::{Batch, Store},
 };
 
@@ -103,6 +104,7 @@ pub(crate) struct Engine {
     remaining: Vec<u64>,
     reschedule: bool,
     acts: Vec<Act>,
+    sabotage: Option<Sabotage>,
 }
 
 pub(crate) fn header_key() -> Vec<u8> {
@@ -148,6 +150,7 @@ impl Engine {
         fail_fast: bool,
         batch_size: usize,
         now: i64,
+        sabotage: Option<Sabotage>,
     ) -> Self {
         let stored = load(store, plan);
         let found = stored.is_some();
@@ -170,6 +173,7 @@ impl Engine {
             recorder: Recorder::new(epoch),
             reschedule: true,
             acts: Vec::new(),
+            sabotage,
         };
         if found {
             let stored_at = |job: u32| store.get(&job_key(job)).map(|(_, revision)| revision);
@@ -260,12 +264,18 @@ impl Engine {
 
     fn apply(&mut self, event: Event, now: i64) -> Result<(), IllegalTransition> {
         let cause = Cause::of(&event);
-        let (changes, effects) = apply(&self.compose, event, Timestamp(now))?;
+        let (mut changes, effects) = apply(&self.compose, event, Timestamp(now))?;
+        if self.sabotage.is_some_and(|sabotage| !sabotage.spoil(&self.compose, cause, &mut changes)) {
+            return Ok(());
+        }
         self.effects.extend(effects);
         if changes.is_empty() {
             return Ok(());
         }
         self.recorder.change(&self.compose, cause, &changes, Timestamp(now));
+        if self.sabotage == Some(Sabotage::CommitsTwice) && cause == Cause::VerifiedOk {
+            self.recorder.change(&self.compose, cause, &changes, Timestamp(now));
+        }
         if let Some(header) = &changes.header {
             self.dirty.insert(header_key(), header.encode());
         }
@@ -475,7 +485,8 @@ impl Engine {
 
     fn send_offer(&mut self, fence: Fence, now: i64) {
         let Some(planned) = self.compose.plan.job(fence.job) else { return };
-        let spec = close(planned, &|job, name| self.compose.output(job, name)).expect("what is offered has its inputs");
+        let spec = close(planned, &|job, name| self.compose.input(fence.job, job, name))
+            .expect("what is offered has its inputs");
         let total = self.workers.get(&fence.executor).map(|known| known.total).unwrap_or_default();
         let wanted = if self.alone(fence.job) { total } else { planned.resources };
         let reserve = Resources {
@@ -549,7 +560,7 @@ impl Engine {
                 matches!(record.state, JobState::Offered | JobState::Running)
                     && record.fence.is_some_and(|fence| fence.executor == *executor)
             };
-            let held: Vec<Resources> = self
+            let mut held: Vec<Resources> = self
                 .compose
                 .numbered()
                 .filter(|(_, record)| holds(record))
@@ -558,6 +569,9 @@ impl Engine {
                     if self.alone(job) { Some(known.total) } else { resources }
                 })
                 .collect();
+            if self.sabotage == Some(Sabotage::ForgetsLeases) {
+                held.pop();
+            }
             let total = known.total;
             views.push(WorkerView {
                 id: format!("w{}", known.number),

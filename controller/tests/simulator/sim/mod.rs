@@ -9,11 +9,13 @@ mod engine;
 mod network;
 mod plans;
 mod random;
+mod sabotage;
 mod store;
 mod verdict;
 mod worker;
 mod world;
 
 pub(crate) use plans::{Fate, chain_of, independent};
+pub(crate) use sabotage::Sabotage;
 pub(crate) use verdict::{Summary, run_seed};
 pub(crate) use world::{Profile, World};

@@ -137,6 +137,10 @@ pub(crate) fn undisturbed(plan: &Plan, fates: &[Fate], failed: &BTreeMap<u32, Ve
             let made = |job: u32, name: &str| {
                 let outputs = match &ends[job as usize] {
                     End::Made(outputs) => outputs,
+                    // What could not be moved into the tree is not there for those who wait for that.
+                    End::Failed | End::Skipped if planned.edge_to(job).is_some_and(|edge| edge.at == At::Published) => {
+                        return None;
+                    }
                     End::Failed | End::Skipped => failed.get(&job)?,
                 };
                 outputs.iter().find(|output| output.name == name).map(|output| output.digest)

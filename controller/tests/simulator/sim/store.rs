@@ -23,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) stale: u32,
     /// Stores whatever it is given: to see that the checks bite.
     pub(crate) compares_nothing: bool,
+    /// Acknowledges each of so many transactions without storing it; none if zero.
+    pub(crate) forgets: i64,
 }
 
 impl Store {
@@ -69,6 +71,9 @@ impl Store {
             }
         }
         self.revision += 1;
+        if self.forgets > 0 && self.revision % self.forgets == 0 {
+            return Some(self.revision);
+        }
         for (key, value) in batch {
             self.keys.insert(key.clone(), (value.clone(), self.revision));
         }

@@ -1,4 +1,7 @@
-//! Time, processes, disk and faults around engines and workers.
+//! Time, controllers, disk and network around engines; [`workers`] and [`faults`] are what else there is.
+
+mod faults;
+mod workers;
 
 use std::{
     cmp::Reverse,
@@ -8,17 +11,18 @@ use std::{
 
 use tutti_controller::{
     lifecycle::{FailureClass, Output, Status},
-    plan::{At, Plan},
+    plan::Plan,
 };
-use tutti_job::{Digest, Fence, JobSpec, Resources};
+use tutti_job::{Digest, Fence, Resources};
 
 use super::{
     engine::{self, Engine, Input, Step},
     network::{Down, Session, Up},
-    plans::{Fate, result_of},
+    plans::Fate,
     random::Random,
+    sabotage::Sabotage,
     store::Store,
-    worker::{Act, Ending, Worker},
+    worker::{Ending, Worker},
 };
 
 const TICK_MS: i64 = 250;
@@ -119,6 +123,8 @@ pub(crate) struct World {
     cut: BTreeMap<(usize, usize), (i64, bool)>,
     flaked: BTreeMap<u32, u32>,
     pub(crate) mended: bool,
+    /// What is broken in every engine.
+    pub(crate) sabotage: Option<Sabotage>,
     /// Attempts whose worker lost its connection while they ran.
     orphaned: BTreeSet<Fence>,
     answered: BTreeSet<Fence>,
@@ -160,6 +166,7 @@ impl World {
             cut: BTreeMap::new(),
             flaked: BTreeMap::new(),
             mended: false,
+            sabotage: None,
             orphaned: BTreeSet::new(),
             answered: BTreeSet::new(),
             profile,
@@ -329,7 +336,8 @@ impl World {
             let Profile { fail_fast, batch_size, .. } = self.profile;
             self.counts.epochs += 1;
             controller.kept_alive = now;
-            controller.engine = Some(Engine::start(epoch, &self.store, &self.plan, fail_fast, batch_size, now));
+            let engine = Engine::start(epoch, &self.store, &self.plan, fail_fast, batch_size, now, self.sabotage);
+            controller.engine = Some(engine);
             self.wake(number, 1);
         }
     }
@@ -472,220 +480,5 @@ impl World {
             }
         }
         delays
-    }
-
-    fn worker_tick(&mut self, number: usize) {
-        self.after(500, Event::WorkerTick(number));
-        let now = self.now;
-        if !self.workers[number].up {
-            return;
-        }
-        if let Some((controller, session)) = self.workers[number].session {
-            let reachable = self.controllers[controller].engine.is_some()
-                && self.controllers[controller].paused_until <= now
-                && !self.is_cut(number, controller, true)
-                && !self.is_cut(number, controller, false);
-            let open = self.controllers[controller].engine.as_ref().is_some_and(|engine| engine.knows(session));
-            let worker = &mut self.workers[number];
-            if reachable && open {
-                worker.heard = now;
-            } else if reachable || now - worker.heard > DEAF_MS || self.controllers[controller].engine.is_none() {
-                worker.session = None;
-                self.orphaned.extend(worker.running());
-                let epoch = self.controllers[controller].engine.as_ref().map(|engine| engine.epoch);
-                if let Some(epoch) = epoch.filter(|_| self.random.permille(500)) {
-                    self.after(5, Event::Told { controller, epoch, input: Input::Disconnected(session) });
-                }
-            }
-        }
-        if self.workers[number].session.is_none() {
-            self.hello(number);
-        }
-        let worker = &mut self.workers[number];
-        let mut acts = worker.due(now);
-        if now - worker.synced >= 2_000 {
-            worker.synced = now;
-            let running = worker.running();
-            acts.push(Act::Send(Up::Sync { running }));
-        }
-        self.worker_acts(number, acts);
-    }
-
-    fn hello(&mut self, number: usize) {
-        let listening: Vec<usize> =
-            (0..self.controllers.len()).filter(|n| self.controllers[*n].engine.is_some()).collect();
-        if listening.is_empty() {
-            return;
-        }
-        let controller = self.random.pick(&listening);
-        self.sessions += 1;
-        let session = Session(self.sessions);
-        let worker = &mut self.workers[number];
-        worker.trying = Some((controller, session));
-        let (executor, total, held) = (worker.incarnation, worker.total, worker.held());
-        self.send_up(number, controller, session, Up::Hello { worker: number, executor, total, held });
-    }
-
-    fn send_up(&mut self, worker: usize, controller: usize, session: Session, up: Up) {
-        if !self.is_cut(worker, controller, true) {
-            for delay in self.deliveries() {
-                let up = up.clone();
-                self.after(delay, Event::Up { controller, session, up });
-            }
-        }
-    }
-
-    fn receive(&mut self, number: usize, controller: usize, epoch: i64, session: Session, down: Down) {
-        let refuses = !self.is_quiet() && self.random.permille(self.workers[number].moody);
-        let worker = &mut self.workers[number];
-        let mine = [worker.session, worker.trying].contains(&Some((controller, session)));
-        if worker.up && mine {
-            let acts = worker.receive(epoch, session, controller, down, self.now, refuses);
-            self.worker_acts(number, acts);
-        }
-    }
-
-    fn worker_acts(&mut self, number: usize, acts: Vec<Act>) {
-        for act in acts {
-            match act {
-                Act::Send(up) => {
-                    if let Some((controller, session)) = self.workers[number].session {
-                        self.send_up(number, controller, session, up);
-                    }
-                }
-                Act::Start { fence, spec } => self.start(number, fence, &spec),
-                Act::Stop { fence, after_ms } => {
-                    let (incarnation, ending) = (self.workers[number].incarnation, Some(Err(FailureClass::Cancelled)));
-                    let after = self.random.between(1, after_ms);
-                    self.after(after, Event::JobEnds { worker: number, incarnation, fence, ending });
-                }
-                Act::Forget(fence) => drop(self.staged.remove(&fence)),
-            }
-        }
-    }
-
-    fn start(&mut self, worker: usize, fence: Fence, spec: &JobSpec) {
-        self.counts.started += 1;
-        for input in &spec.inputs {
-            let digest = Digest::try_from(input.digest.as_slice());
-            if !digest.is_ok_and(|digest| self.blobs.contains(&digest)) {
-                self.wrong.push(format!("{fence} began without its input {}", input.name));
-            }
-        }
-        let edges = self.plan.job(fence.job).map(|planned| planned.edges.clone()).unwrap_or_default();
-        for edge in edges.iter().filter(|edge| edge.at == At::Published) {
-            let read = spec.inputs.iter().any(|input| input.name == format!("in{}", edge.job));
-            // One that could not be published is done without.
-            let producer = engine::load(&self.store, &self.plan).map(|compose| compose.jobs[edge.job as usize].state);
-            let dead = producer.is_some_and(tutti_controller::lifecycle::JobState::is_dead);
-            if read && !dead && !self.tree.contains_key(&edge.job) {
-                self.wrong.push(format!("{fence} began before job {} stood in the tree", edge.job));
-            }
-        }
-        let incarnation = self.workers[worker].incarnation;
-        let duration = self.random.between(10, self.profile.longest_job_ms);
-        self.after(duration, Event::JobEnds { worker, incarnation, fence, ending: None });
-    }
-
-    fn job_ends(&mut self, number: usize, incarnation: u64, fence: Fence, ending: Option<Ending>) {
-        let worker = &self.workers[number];
-        if !worker.up || worker.incarnation != incarnation || !worker.is_running(fence) {
-            return;
-        }
-        let ending = match ending {
-            Some(ending) => ending,
-            None => match self.run(number, fence) {
-                Some(ending) => ending,
-                None => return,
-            },
-        };
-        if let Ok(outputs) = &ending {
-            self.staged.insert(fence, outputs.clone());
-        }
-        let acts = self.workers[number].finished(fence, ending, self.now);
-        self.worker_acts(number, acts);
-    }
-
-    /// What a job does at its end; nothing if it has none, or its worker.
-    fn run(&mut self, number: usize, fence: Fence) -> Option<Ending> {
-        let spec = self.workers[number].spec(fence)?;
-        let made = result_of(spec);
-        match self.fates[fence.job as usize] {
-            Fate::Good => Some(Ok(made)),
-            Fate::Broken => Some(Err(FailureClass::Tool)),
-            Fate::Hangs if !self.mended => None,
-            Fate::Hangs => Some(Ok(made)),
-            Fate::Poison => {
-                self.kill_worker(number, 2_000);
-                None
-            }
-            Fate::Flaky(times) => {
-                let flaked = self.flaked.entry(fence.job).or_default();
-                if *flaked >= times {
-                    return Some(Ok(made));
-                }
-                *flaked += 1;
-                let class = if *flaked == 1 { FailureClass::Infra } else { FailureClass::NoSpace };
-                Some(Err(class))
-            }
-        }
-    }
-
-    pub(crate) fn kill_worker(&mut self, number: usize, longest: i64) {
-        if let Some((controller, session)) = self.workers[number].session {
-            // A dead process's connection is reset; whether that is heard is another matter.
-            let epoch = self.controllers[controller].engine.as_ref().map(|engine| engine.epoch);
-            if let Some(epoch) = epoch.filter(|_| self.random.permille(700)) {
-                self.after(5, Event::Told { controller, epoch, input: Input::Disconnected(session) });
-            }
-        }
-        for fence in self.workers[number].running() {
-            self.staged.remove(&fence);
-        }
-        self.workers[number].die();
-        let after = self.random.between(200, longest);
-        self.after(after, Event::Rise { worker: number });
-    }
-
-    pub(crate) fn kill_controller(&mut self, number: usize) {
-        self.controllers[number].engine = None;
-        self.controllers[number].up = false;
-        let after = self.random.between(100, 4_000);
-        self.after(after, Event::Restart { controller: number });
-    }
-
-    pub(crate) fn pause_worker(&mut self, number: usize, millis: i64) {
-        let until = self.now + millis;
-        self.workers[number].paused_until = until;
-    }
-
-    pub(crate) fn pause_controller(&mut self, number: usize, millis: i64) {
-        self.controllers[number].paused_until = self.now + millis;
-    }
-
-    pub(crate) fn cut(&mut self, worker: usize, controller: usize, millis: i64, only_up: bool) {
-        self.cut.insert((worker, controller), (self.now + millis, only_up));
-    }
-
-    fn fault(&mut self) {
-        if self.is_quiet() {
-            return;
-        }
-        self.counts.faults += 1;
-        let next = self.random.between(1, self.profile.fault_every_ms * 2);
-        self.after(next, Event::Fault);
-        let worker = self.random.below(self.workers.len() as u64) as usize;
-        let controller = self.random.below(self.controllers.len() as u64) as usize;
-        let long = self.random.between(100, 40_000).min((self.profile.quiet_at - self.now).max(1));
-        let one_way = self.random.permille(300);
-        match self.random.below(9) {
-            0 | 1 if self.workers[worker].up => self.kill_worker(worker, 15_000),
-            2 => self.pause_worker(worker, long),
-            3 | 4 => self.cut(worker, controller, long, one_way),
-            5 if self.controllers[controller].up => self.kill_controller(controller),
-            6 => self.pause_controller(controller, long),
-            7 => self.store.away_until = self.now + long / 8,
-            _ => self.workers[worker].moody = self.random.below(400),
-        }
     }
 }

@@ -1,0 +1,175 @@
+//! Writes the history of composes beside the engine: by best effort, on a thread of its own.
+//!
+//! The engine hands over lines and goes on. While the disk is slow they wait, up to [`WAITING`]; what does not fit is
+//! dropped, and so is what cannot be written: the gap in the sequence numbers says so to the checker. A file grows to
+//! [`LARGEST`] at most. How many lines there are is bounded by what is stored: each is one record of a transaction.
+//!
+//! Writes are positioned: a part of a write that failed is overwritten by the next one. Nothing is synced.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+};
+
+use rustix::fs::OFlags;
+
+use super::Tasks;
+use crate::history::{DIRECTORY, Line, file_name};
+
+/// Lines that may wait for the disk: about 30 MB.
+const WAITING: usize = 1 << 16;
+/// Largest file, in bytes: more than a compose of 100,000 jobs needs.
+const LARGEST: u64 = 256 << 20;
+
+/// The engine's end of the writer, which ends when this is dropped and all is written.
+pub(super) struct Writer {
+    lines: Sender<(PathBuf, Vec<Line>)>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Starts the thread. The epoch names the files.
+    pub(super) fn start(epoch: i64, tasks: &Tasks) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&waiting);
+        tasks.spawn_blocking(move || run(epoch, &receiver, &counter));
+        Self { lines: sender, waiting }
+    }
+
+    /// Hands over lines of the compose in that directory. Never waits.
+    pub(super) fn write(&self, top: &Path, lines: Vec<Line>) {
+        let count = lines.len();
+        if self.waiting.load(Ordering::Relaxed).saturating_add(count) > WAITING {
+            tracing::warn!(top = %top.display(), count, "the disk is too slow for the history: lines are lost");
+            return;
+        }
+        self.waiting.fetch_add(count, Ordering::Relaxed);
+        // A writer that is gone has panicked; the engine does not need it.
+        let _ = self.lines.send((top.to_owned(), lines));
+    }
+}
+
+fn run(epoch: i64, receiver: &Receiver<(PathBuf, Vec<Line>)>, waiting: &AtomicUsize) {
+    let mut files = BTreeMap::<PathBuf, File>::new();
+    while let Ok(first) = receiver.recv() {
+        let mut texts = BTreeMap::<PathBuf, String>::new();
+        // All that came in the meantime is one write.
+        for (top, lines) in std::iter::once(first).chain(receiver.try_iter()) {
+            waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+            let text = texts.entry(top).or_default();
+            for line in lines {
+                text.push_str(&line.to_json());
+                text.push('\n');
+            }
+        }
+        for (top, text) in texts {
+            let path = top.join(DIRECTORY).join(file_name(epoch));
+            files.entry(top).or_default().append(&path, &text);
+        }
+    }
+}
+
+/// What is known of a file of this epoch, which nobody else writes.
+#[derive(Default)]
+struct File {
+    length: Option<u64>,
+    /// The last write failed, which was said.
+    failing: bool,
+}
+
+impl File {
+    fn append(&mut self, path: &Path, text: &str) {
+        match self.try_append(path, text) {
+            Ok(()) => self.failing = false,
+            Err(error) if !self.failing => {
+                tracing::warn!(path = %path.display(), %error, "cannot write the history; lines are lost");
+                self.failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn try_append(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        tutti_failpoint::hit("history.write.before")?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+        let file = options.open(path)?;
+        let offset = match self.length {
+            Some(length) => length,
+            None => file.metadata()?.len(),
+        };
+        let end = offset.saturating_add(text.len() as u64);
+        if end > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it would grow beyond {LARGEST} bytes")));
+        }
+        file.write_all_at(text.as_bytes(), offset)?;
+        self.length = Some(end);
+        Ok(tutti_failpoint::hit("history.write.after")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Change, Recorder};
+    use crate::{
+        lifecycle::{Compose, Event, Timestamp, apply},
+        plan::Plan,
+    };
+
+    fn line() -> Line {
+        let compose = Compose::new("C", Arc::new(Plan::new(vec![])), false, Timestamp(1));
+        let mut recorder = Recorder::new(1);
+        let (changes, _) = apply(&compose, Event::Started, Timestamp(1)).unwrap();
+        recorder.change(&compose, crate::history::Cause::Started, &changes, Timestamp(1));
+        recorder.take(2).remove("C").unwrap().remove(0)
+    }
+
+    #[test]
+    fn what_waits_for_a_disk_that_stands_still_is_bounded() {
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer { lines: sender, waiting: Arc::default() };
+        for _ in 0..200 {
+            writer.write(Path::new("/nowhere"), vec![line(); 1000]);
+        }
+        let waiting: usize = receiver.try_iter().map(|(_, lines)| lines.len()).sum();
+        assert!((60_000..=WAITING).contains(&waiting), "{waiting}");
+    }
+
+    #[test]
+    fn a_part_of_a_write_that_failed_is_written_over_and_links_are_not_followed() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join(file_name(1));
+        let mut file = File::default();
+        file.try_append(&path, "one\n").unwrap();
+        // As a disk that was full in the middle of a line leaves it.
+        fs::write(&path, "one\ntw").unwrap();
+        file.try_append(&path, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        // Another process finds what is there.
+        File::default().try_append(&path, "three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        let link = top.path().join("link");
+        std::os::unix::fs::symlink("history.1.jsonl", &link).unwrap();
+        assert!(File::default().try_append(&link, "x").is_err());
+        assert!(matches!(line().change, Change::Compose(_)));
+    }
+
+    #[test]
+    fn a_file_has_an_end() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("h");
+        let mut file = File { length: Some(LARGEST - 2), failing: false };
+        assert!(file.try_append(&path, "one\n").is_err());
+        assert!(!path.exists() || fs::metadata(&path).unwrap().len() == 0);
+    }
+}

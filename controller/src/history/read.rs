@@ -1,0 +1,70 @@
+//! The history of a compose as it lies in its directory.
+
+use std::{fs, io, io::Read as _, path::Path};
+
+use tutti_job::{Digest, Volumes};
+
+use super::{Change, DIRECTORY, Expect, Line, Violation, check, is_file_name, parse};
+use crate::{plan::Plan, volume};
+
+/// Most bytes that are read of one file: a writer stops before.
+const LARGEST: u64 = 256 << 20;
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// All lines of all epochs.
+    pub lines: Vec<Line>,
+    /// Lines that were cut off, or that another release wrote.
+    pub unread: usize,
+    /// Files: one for each controller that changed something.
+    pub files: usize,
+}
+
+/// Reads the history below a compose's directory. One that has none, as those of older releases, gives no lines.
+///
+/// # Errors
+/// I/O errors.
+pub fn read(top: &Path) -> io::Result<Recorded> {
+    let mut recorded = Recorded::default();
+    let entries = match fs::read_dir(top.join(DIRECTORY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recorded),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_file_name) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(entry.path())?.take(LARGEST).read_to_end(&mut bytes)?;
+        let (lines, unread) = parse(&String::from_utf8_lossy(&bytes));
+        recorded.lines.extend(lines);
+        recorded.unread += unread;
+        recorded.files += 1;
+    }
+    Ok(recorded)
+}
+
+/// Reads and checks the history of the compose in that directory, with its plan where that is there. `ended` says that
+/// the compose must have come to its end.
+///
+/// # Errors
+/// I/O errors.
+pub fn check_directory(top: &Path, ended: bool) -> io::Result<Vec<Violation>> {
+    let recorded = read(top)?;
+    let plan = recorded.lines.iter().rev().find_map(plan_of).and_then(|digest| load(top, &digest));
+    Ok(check(&recorded.lines, Expect { plan: plan.as_ref(), ended, only_compose: false }))
+}
+
+fn plan_of(line: &Line) -> Option<Digest> {
+    match &line.change {
+        Change::Compose(change) => change.plan,
+        Change::Job(_) => None,
+    }
+}
+
+fn load(top: &Path, digest: &Digest) -> Option<Plan> {
+    let bytes = volume::get_blob(&Volumes::new(top), digest).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

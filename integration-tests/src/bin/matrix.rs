@@ -1,0 +1,126 @@
+//! The failpoint matrix (docs/reliability.md, R1): kills controller, worker and job at each point, and sees that the
+//! compose ends as if undisturbed. Ends with 1 when one does not, or when there are too few points.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use tutti_integration_tests::matrix::{self, Random, Survey, Victim};
+
+/// Points that one run must pass at least.
+const LEAST: usize = 60;
+
+/// Kill a compose at every failpoint, and see that it ends as if undisturbed
+#[derive(Debug, Parser)]
+#[command(max_term_width = 110)]
+struct Cli {
+    /// Runs at the same time
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    at_once: usize,
+    /// Chooses jobs and later occurrences
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only points whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Only so many cases, chosen by the seed
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// Use the program beside this one as it is; it must have been built with its failpoints
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    if !cli.no_build && std::env::var_os("TUTTI_BIN").is_none() {
+        build()?;
+    }
+    let begun = Instant::now();
+    let survey = matrix::survey();
+    let names = survey.names();
+    println!("{} jobs, {:.1} s undisturbed; {} points", survey.jobs.len(), survey.took.as_secs_f64(), names.len());
+    let mut cases = survey.cases(cli.seed);
+    cases.retain(|case| case.point.contains(&cli.only));
+    if let Some(sample) = cli.sample {
+        let mut random = Random(cli.seed);
+        while cases.len() > sample {
+            cases.swap_remove(random.below(cases.len() as u64) as usize);
+        }
+    }
+    println!("{} runs, {} at once, seed {}", cases.len(), cli.at_once, cli.seed);
+    let results = survey.run_all(&cases, cli.at_once, |result| {
+        print!(
+            "{}",
+            if result.wrong.is_some() {
+                'F'
+            } else if result.struck {
+                '.'
+            } else {
+                '-'
+            }
+        );
+        let _ = std::io::stdout().flush();
+    });
+    println!();
+    let failed = report(&survey, &results);
+    let seconds = begun.elapsed().as_secs();
+    println!("{} min {} s", seconds / 60, seconds % 60);
+    if names.len() < LEAST {
+        bail!("only {} points, there must be {LEAST}", names.len());
+    }
+    if failed > 0 {
+        // The directories of failed runs lie in there.
+        std::mem::forget(survey);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "-q", "-p", "tutti", "--features", "failpoints"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("tutti cannot be built");
+    }
+    Ok(())
+}
+
+/// Prints a line for each point; how many cases failed.
+fn report(survey: &Survey, results: &[matrix::Result]) -> usize {
+    let mut rows = BTreeMap::<(&str, Victim), Vec<&matrix::Result>>::new();
+    for result in results {
+        rows.entry((&result.case.point, result.case.victim)).or_default().push(result);
+    }
+    println!("{:<34} {:<10} {:>6} {:>6} {:>10} {:>6}", "point", "killed", "passed", "runs", "not struck", "failed");
+    for ((point, victim), results) in &rows {
+        let passed = survey.points.get(&(*victim, (*point).to_owned())).copied().unwrap_or_default();
+        let idle = results.iter().filter(|result| !result.struck).count();
+        let failed = results.iter().filter(|result| result.wrong.is_some()).count();
+        println!("{point:<34} {:<10} {passed:>6} {:>6} {idle:>10} {failed:>6}", victim.as_str(), results.len());
+    }
+    let mut failed = 0;
+    for result in results {
+        if let Some(wrong) = &result.wrong {
+            failed += 1;
+            println!("\nFAILED {} in {}\n{wrong}", result.case.arms(), result.case.victim.as_str());
+        }
+    }
+    let struck = results.iter().filter(|result| result.struck).count();
+    let longest = results.iter().map(|result| result.took).max().unwrap_or_default();
+    println!(
+        "{struck} of {} runs were struck, {failed} failed; the longest took {:.1} s",
+        results.len(),
+        longest.as_secs_f64()
+    );
+    failed
+}
