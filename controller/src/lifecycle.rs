@@ -20,8 +20,8 @@ pub use apply::{apply, pending_effects};
 pub use blame::Loss;
 pub use record::{DecodeError, RECORD_VERSION};
 pub use state::{
-    AttemptRecord, AttemptResult, Compose, Exclusion, FailureClass, Header, JobRecord, JobState, Output, Status,
-    Timestamp, Usage,
+    AttemptRecord, AttemptResult, Compose, Exclusion, FailureClass, Header, JobRecord, JobState, Leftovers, Output,
+    StagingFate, Status, Timestamp, Usage,
 };
 pub use why::why;
 

@@ -9,6 +9,7 @@
 //! | manifest of tree `NAME` | `manifests/NAME` | blob |
 //! | tree `NAME` | `trees/NAME/…` | its target in the compose |
 
+mod sweep;
 mod tree;
 
 use std::{
@@ -22,6 +23,7 @@ use tutti_job::{
     Digest, Entry, EntryKind, Fence, JobSpec, LogicalPath, Manifest, OutputSpec, PathError, PublishMode, Root, Volumes,
 };
 
+pub use self::sweep::{sweep, sweep_earlier};
 use self::tree::Sources;
 use crate::volume::{self, VolumeError, at};
 
@@ -328,15 +330,6 @@ fn publish_files(volumes: &Volumes, tree: &Path, target: &Target, manifest: &Man
         volume::sync_directory(&directory)?;
     }
     Ok(())
-}
-
-/// Removes an attempt's staging directory; one that is gone is fine.
-///
-/// # Errors
-/// I/O errors.
-pub fn clean(volumes: &Volumes, fence: &Fence) -> Result<(), VolumeError> {
-    let staging = volumes.staging_of(fence);
-    tutti_files::remove_dir_all(&staging).map_err(at("remove", &staging))
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ use crate::{
 
 /// How long the child may take to read its request, and to end after its result.
 const SHORT: Duration = Duration::from_secs(10);
+/// Most earlier attempts that one may take over from.
+const MAX_EARLIER: usize = 16;
 /// Variables that the child gets from the worker's environment; all others are dropped.
 const KEPT: [&str; 12] = [
     "PATH",
@@ -142,7 +144,7 @@ async fn attempt(
 ) -> Result<Report, Failure> {
     tutti_failpoint::hit("worker.attempt.prepare").or_fail(FailureClass::Infra, || "failpoint")?;
     let begin = Instant::now();
-    let log = prepare(order).await?;
+    let Prepared { log, earlier } = prepare(order).await?;
     tutti_failpoint::pass("worker.attempt.staged");
     let marker = format!("{}/{}", order.compose_id, order.fence);
     let mut child = spawner.spawn(command(order, program, &marker, log)).await.or_fail(FailureClass::Infra, || {
@@ -154,7 +156,7 @@ async fn attempt(
         return Err(RunnerError::infra(format!("the process of {} ended at once", order.job_name)).into());
     };
     let mut lines = Lines::new(stdout);
-    let sent = send_request(&mut stdin, order, program).await;
+    let sent = send_request(&mut stdin, order, earlier, program).await;
     tutti_failpoint::pass("worker.attempt.requested");
     let end = match sent {
         Ok(()) => Box::pin(watch_child(order, begin, &mut child, &mut lines, &mut stop, &status, conditions)).await,
@@ -180,17 +182,43 @@ async fn attempt(
     }
 }
 
-/// Makes a fresh staging directory and opens the log at its end.
-async fn prepare(order: &Order) -> Result<fs::File, RunnerError> {
+struct Prepared {
+    log: fs::File,
+    /// Staging directories of earlier attempts.
+    earlier: Vec<PathBuf>,
+}
+
+/// Makes a fresh staging directory, looks for those of earlier attempts, and opens the log at its end.
+async fn prepare(order: &Order) -> Result<Prepared, RunnerError> {
     let staging = order.volumes.staging.clone().ok_or(tutti_job::PathError::Unmapped("staging"))?;
-    let log = order.log.clone();
+    let (log, fence) = (order.log.clone(), order.fence);
     tokio::task::spawn_blocking(move || {
+        // What cannot be listed cannot be taken over: the job is done from its beginning.
+        let earlier = earlier_attempts(&staging, &fence).unwrap_or_default();
         make_staging(&staging)
             .or_fail(FailureClass::Infra, || format!("failed to make the staging directory {}", staging.display()))?;
-        open_log(&log).or_fail(FailureClass::Infra, || format!("failed to open the log {}", log.display()))
+        let log =
+            open_log(&log).or_fail(FailureClass::Infra, || format!("failed to open the log {}", log.display()))?;
+        Ok(Prepared { log, earlier })
     })
     .await
     .or_fail(FailureClass::Infra, || "failed to prepare the attempt")?
+}
+
+/// Staging directories of earlier attempts at the job of `fence`, newest first: siblings of `staging` that are real
+/// directories and named after a fence.
+fn earlier_attempts(staging: &Path, fence: &Fence) -> io::Result<Vec<PathBuf>> {
+    let Some(parent) = staging.parent().filter(|_| fence.attempt > 1) else { return Ok(Vec::new()) };
+    let mut found: Vec<Fence> = Vec::new();
+    for item in fs::read_dir(parent)? {
+        let item = item?;
+        let other = item.file_name().to_str().and_then(|name| name.parse::<Fence>().ok());
+        let earlier = |other: &Fence| other.job == fence.job && other.attempt < fence.attempt;
+        found.extend(other.filter(earlier).filter(|_| item.file_type().is_ok_and(|kind| kind.is_dir())));
+    }
+    found.sort_unstable_by_key(|other| std::cmp::Reverse((other.attempt, other.executor)));
+    found.truncate(MAX_EARLIER);
+    Ok(found.iter().map(|other| parent.join(other.to_string())).collect())
 }
 
 fn make_staging(staging: &Path) -> io::Result<()> {
@@ -224,12 +252,18 @@ fn command(order: &Order, program: &Program, marker: &str, log: fs::File) -> Com
     command
 }
 
-async fn send_request(stdin: &mut ChildStdin, order: &Order, program: &Program) -> io::Result<()> {
+async fn send_request(
+    stdin: &mut ChildStdin,
+    order: &Order,
+    earlier: Vec<PathBuf>,
+    program: &Program,
+) -> io::Result<()> {
     let request = Request {
         spec: to_hex(&order.spec),
         job_name: order.job_name.clone(),
         fence: order.fence,
         volumes: order.volumes.clone(),
+        earlier,
         threads: order.threads,
         sandbox: program.sandbox,
         worker: child::own_pid(),
@@ -377,5 +411,30 @@ impl Lines {
                 return Ok(None);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_real_directories_of_earlier_attempts_at_the_same_job_are_earlier() {
+        let directory = tempfile::tempdir().unwrap();
+        let fence = |job, attempt, executor| Fence { job, attempt, executor };
+        let others = [fence(1, 1, 9), fence(1, 2, 1), fence(1, 2, 7), fence(2, 1, 9), fence(1, 3, 8), fence(1, 4, 1)];
+        for other in &others {
+            fs::create_dir(directory.path().join(other.to_string())).unwrap();
+        }
+        let link = directory.path().join(fence(1, 1, 5).to_string());
+        std::os::unix::fs::symlink("/etc", link).unwrap();
+        fs::write(directory.path().join(fence(1, 1, 6).to_string()), b"").unwrap();
+        fs::create_dir(directory.path().join("j1-a01-0000000000000009")).unwrap();
+        let of = |own: Fence| earlier_attempts(&directory.path().join(own.to_string()), &own).unwrap();
+        let paths = |fences: &[Fence]| -> Vec<PathBuf> {
+            fences.iter().map(|fence| directory.path().join(fence.to_string())).collect()
+        };
+        assert_eq!(of(fence(1, 3, 8)), paths(&[fence(1, 2, 7), fence(1, 2, 1), fence(1, 1, 9)]));
+        assert!(of(fence(1, 1, 8)).is_empty() && of(fence(3, 2, 1)).is_empty());
     }
 }

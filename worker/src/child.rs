@@ -99,6 +99,7 @@ fn run(
         spec: JobSpec::decode_checked(&bytes)?,
         job_name: request.job_name.clone(),
         volumes: request.volumes.clone(),
+        earlier: request.earlier.clone(),
         threads: request.threads.max(1),
         progress: progress.clone(),
         cancel: Cancel::default(),

@@ -92,15 +92,20 @@ impl RunnerError {
 
     /// The whole chain in one line, without control characters, at most 2000 characters.
     pub fn one_line(&self) -> String {
-        let mut text = self.cause.clone();
-        let mut below = self.source();
-        while let Some(error) = below {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            below = error.source();
-        }
-        one_line(&text)
+        chain(self)
     }
+}
+
+/// An error and those below it in one line, as [`RunnerError::one_line`].
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        below = error.source();
+    }
+    one_line(&text)
 }
 
 /// `text` with control characters as spaces, at most 2000 characters.

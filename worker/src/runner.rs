@@ -6,6 +6,7 @@
 //! * a file output `NAME` is the file `staging/out/NAME` ([`JobContext::output_path`], [`JobContext::finish_file`]);
 //! * a tree output `NAME` is the directory `staging/trees/NAME` ([`JobContext::output_tree`]) and its manifest, the
 //!   file `staging/manifests/NAME` ([`JobContext::scan_tree`], [`JobContext::finish_tree`]);
+//! * `staging/checkpoints` is for what a later attempt can go on from ([`JobContext::checkpoints`]);
 //! * `staging/scratch` is for anything else, and for `TMPDIR`.
 
 use std::{
@@ -74,6 +75,9 @@ pub struct JobContext {
     pub job_name: String,
     /// Where things are on this host.
     pub volumes: Volumes,
+    /// Staging directories of earlier attempts at this job, newest first: readable where [`Access::reads`] names them.
+    /// What lies there was written by others, perhaps not to its end.
+    pub earlier: Vec<PathBuf>,
     /// How many threads it may keep busy, at least 1.
     pub threads: usize,
     /// How far it is.
@@ -94,6 +98,7 @@ impl JobContext {
             job_name: spec.kind.clone(),
             spec,
             volumes,
+            earlier: Vec::new(),
             threads: threads.max(1),
             progress: Progress::hidden(),
             cancel: Cancel::default(),
@@ -203,6 +208,16 @@ impl JobContext {
     /// When it cannot be made.
     pub fn scratch(&self) -> Result<PathBuf, RunnerError> {
         let path = self.staging("scratch")?;
+        make_directories(&path)?;
+        Ok(path)
+    }
+
+    /// The directory of what a later attempt can go on from; it exists. Files in it appear by rename, whole.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn checkpoints(&self) -> Result<PathBuf, RunnerError> {
+        let path = self.staging(crate::sandbox::CHECKPOINTS)?;
         make_directories(&path)?;
         Ok(path)
     }

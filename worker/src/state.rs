@@ -58,7 +58,17 @@ pub(crate) enum Effect {
     /// End a running attempt.
     Stop(Key, Stop),
     /// Remove journal record and staging directory.
-    Forget(Key, PathBuf),
+    Forget(Key, PathBuf, Leftovers),
+}
+
+/// What becomes of checkpoints in a staging directory that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// Nobody wants them.
+    Remove,
+    /// The attempt failed: a later one may go on from them, so a directory that has some stays. The controller removes
+    /// it when the job is committed.
+    KeepCheckpoints,
 }
 
 enum Slot {
@@ -193,11 +203,14 @@ impl State {
     fn settle(&mut self, fence: Option<&proto::Fence>, refused: Option<String>) -> Vec<Effect> {
         let Some(key) = fence.and_then(Key::of) else { return Vec::new() };
         match (self.slots.get_mut(&key), refused) {
-            (Some(Slot::Done { .. }), reason) => {
+            (Some(Slot::Done { outcome, .. }), reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(compose_id = key.compose_id, fence = %key.fence, reason, "outcome refused");
+                    // Another attempt decides, or has: the controller may have cleaned up, and will not come again.
+                    return self.forget(key, Leftovers::Remove);
                 }
-                self.forget(key)
+                let failed = matches!(outcome.result, Some(proto::outcome::Result::Failure(_)));
+                self.forget(key, if failed { Leftovers::KeepCheckpoints } else { Leftovers::Remove })
             }
             (Some(Slot::Running { abandoned, .. }), Some(reason)) => {
                 *abandoned = true;
@@ -211,7 +224,7 @@ impl State {
         }
     }
 
-    fn forget(&mut self, key: Key) -> Vec<Effect> {
+    fn forget(&mut self, key: Key, leftovers: Leftovers) -> Vec<Effect> {
         let Some(Slot::Running { staging, .. } | Slot::Done { staging, .. }) = self.slots.remove(&key) else {
             return Vec::new();
         };
@@ -219,7 +232,7 @@ impl State {
         if self.settled.len() > REMEMBERED {
             self.settled.pop_front();
         }
-        vec![Effect::Forget(key, staging)]
+        vec![Effect::Forget(key, staging, leftovers)]
     }
 
     fn desire(&mut self, fences: &[proto::Fence]) -> Vec<Effect> {
@@ -249,7 +262,7 @@ impl State {
     /// Takes the end of a running attempt; its outcome is journaled already.
     pub(crate) fn finished(&mut self, key: &Key, outcome: Outcome, now: Instant) -> Vec<Effect> {
         match self.slots.get(key) {
-            Some(Slot::Running { abandoned: true, .. }) => self.forget(key.clone()),
+            Some(Slot::Running { abandoned: true, .. }) => self.forget(key.clone(), Leftovers::Remove),
             Some(Slot::Running { staging, .. }) => {
                 let staging = staging.clone();
                 self.hold(key.clone(), outcome, staging, now);

@@ -142,7 +142,7 @@ fn outcomes_are_repeated_with_growing_pauses_until_settled() {
     state.connected(now);
     assert_eq!(state.due(now).len(), 1);
     let effects = give(&mut state, Down::Refused(Refused { fence: Some(fence(1)), reason: "late".into() }));
-    assert!(matches!(effects.as_slice(), [Effect::Forget(..)]), "{effects:?}");
+    assert!(matches!(effects.as_slice(), [Effect::Forget(_, _, Leftovers::Remove)]), "{effects:?}");
     assert_eq!((state.next_due(), state.unsettled()), (None, 0));
 }
 
@@ -277,7 +277,7 @@ proptest::proptest! {
                     Effect::Send(Up::Outcome(outcome)) => {
                         proptest::prop_assert!(ended.contains(&outcome.fence.unwrap().job));
                     }
-                    Effect::Forget(key, _) => {
+                    Effect::Forget(key, ..) => {
                         proptest::prop_assert!(ended.contains(&key.fence.job) && settled.contains(&key.fence.job));
                     }
                     Effect::Stop(key, _) => proptest::prop_assert!(started.contains(&key.fence.job)),
@@ -289,5 +289,19 @@ proptest::proptest! {
             proptest::prop_assert_eq!(state.free().cpu_milli, 4000 - 1500 * u32::try_from(running).unwrap());
             proptest::prop_assert_eq!(state.sync().running.len() + state.unsettled(), state.held().0.len());
         }
+    }
+}
+
+#[test]
+fn checkpoints_of_a_failed_attempt_stay_for_the_next() {
+    let failure = proto::outcome::Result::Failure(proto::Failure::default());
+    let success = proto::outcome::Result::Success(proto::Success::default());
+    for (result, leftovers) in [(failure, Leftovers::KeepCheckpoints), (success, Leftovers::Remove)] {
+        let mut state = state();
+        give(&mut state, Down::Offer(offer(1)));
+        let outcome = Outcome { fence: Some(fence(1)), result: Some(result), ..Outcome::default() };
+        state.finished(&Key::of(&fence(1)).unwrap(), outcome, Instant::now());
+        let effects = give(&mut state, Down::Commit(proto::Commit { fence: Some(fence(1)) }));
+        assert!(matches!(effects.as_slice(), [Effect::Forget(_, _, kept)] if *kept == leftovers), "{effects:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! What worker and child say to each other: one JSON request on the child's standard input, JSON lines on its
 //! standard output, the last of which is the result. Not a public protocol: both ends are the same program.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tutti_job::{Fence, Volumes};
@@ -22,6 +22,9 @@ pub struct Request {
     pub fence: Fence,
     /// Where things are on this host; `staging` is set.
     pub volumes: Volumes,
+    /// Staging directories of earlier attempts at the same job, newest first, to take over from.
+    #[serde(default)]
+    pub earlier: Vec<PathBuf>,
     /// How many threads the job may keep busy.
     pub threads: usize,
     /// What to do about Landlock.

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,8 +29,9 @@ use crate::{
     journal::{Journal, Record},
     offer,
     process::Spawner,
+    sandbox::CHECKPOINTS,
     session::{self, Event, Links, Outgoing, Route},
-    state::{Effect, Facts, Key, State},
+    state::{Effect, Facts, Key, Leftovers, State},
     wire::Ending,
 };
 
@@ -315,7 +316,7 @@ impl Worker {
                         });
                     }
                 }
-                Effect::Forget(key, staging) => self.forget(key, staging),
+                Effect::Forget(key, staging, leftovers) => self.forget(key, staging, leftovers),
             }
         }
     }
@@ -349,11 +350,14 @@ impl Worker {
     }
 
     /// Removes what is left of a settled attempt. A failure leaves files, no wrong state: it is logged only.
-    fn forget(&self, key: Key, staging: PathBuf) {
+    fn forget(&self, key: Key, staging: PathBuf, leftovers: Leftovers) {
         tutti_failpoint::pass("worker.forget.before");
         let journal = self.journal.clone();
         let remove = move || {
-            let removed = tutti_files::remove_dir_all(&staging);
+            let kept = leftovers == Leftovers::KeepCheckpoints && has_checkpoints(&staging);
+            // Of what stays, temporary files are of no use.
+            let unwanted = if kept { staging.join("scratch") } else { staging.clone() };
+            let removed = tutti_files::remove_dir_all(&unwanted);
             tutti_failpoint::pass("worker.forget.unstaged");
             if let Err(error) = removed.and_then(|()| journal.remove(&key)) {
                 tracing::warn!(%error, staging = %staging.display(), "failed to clean up after an attempt");
@@ -364,6 +368,11 @@ impl Worker {
         };
         drop(tutti_telemetry::task::spawn_named_until_done("forget", &self.tracker, task));
     }
+}
+
+/// Whether a later attempt may go on from what is in this staging directory.
+fn has_checkpoints(staging: &Path) -> bool {
+    std::fs::read_dir(staging.join(CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
 }
 
 async fn run_attempt(

@@ -2,12 +2,14 @@
 //!
 //! - [`fragment`]: ready-made XML of one package with holes for what depends on the repository;
 //! - [`record`], [`records`]: those fragments and the package's facts in one sealed file, made once per compose;
+//! - [`checkpoint`]: what takes records over from a writer that was killed;
 //! - [`writer`]: `repodata/` from a manifest of entries and a source of fragments (createrepo);
 //! - [`reader`]: repositories that others made, as hostile input.
 //!
 //! This crate does not walk directories, read RPM files or use the network. Formats follow createrepo_c 1.2.5 unless
 //! a comment says otherwise.
 
+pub mod checkpoint;
 pub mod checksum;
 mod codec;
 pub mod compression;
@@ -26,6 +28,7 @@ mod round_trip;
 pub mod writer;
 mod xml;
 
+pub use checkpoint::{Checkpoints, FileLocator, KnownFile};
 pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
 pub use compression::Compression;
 pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};

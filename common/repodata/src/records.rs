@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tutti_rpm::Package;
 
+use crate::checkpoint::{self, KnownFile};
 use crate::checksum::to_hex;
 use crate::codec::Encoder;
 use crate::compression::ZSTD_INTERNAL_LEVEL;
@@ -99,25 +100,37 @@ pub struct SealedRecords {
     pub sha256: String,
 }
 
-struct Block {
-    offset: u64,
-    packed: u32,
-    raw: u32,
-    sha256: [u8; 32],
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) offset: u64,
+    pub(crate) packed: u32,
+    pub(crate) raw: u32,
+    pub(crate) sha256: [u8; 32],
+}
+
+impl Block {
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.u64(self.offset);
+        out.u32(self.packed);
+        out.u32(self.raw);
+        out.raw(&self.sha256);
+    }
 }
 
 /// Place of one part: block of its stream, offset and length within.
 #[derive(Clone, Copy)]
-struct Part {
-    block: u32,
-    offset: u32,
-    length: u32,
+pub(crate) struct Part {
+    pub(crate) block: u32,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
 }
 
 #[derive(Default)]
-struct Stream {
-    pending: Vec<u8>,
-    blocks: Vec<Block>,
+pub(crate) struct Stream {
+    /// What the next block will hold.
+    pub(crate) pending: Vec<u8>,
+    /// What is in the file.
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// Writes a file of records.
@@ -133,6 +146,8 @@ pub struct RecordsWriter {
     options: FragmentOptions,
     streams: [Stream; STREAMS],
     parts: Vec<[Part; STREAMS]>,
+    /// How many records checkpoints cover: with one or more, an unsealed file is kept.
+    covered: usize,
     sealed: bool,
 }
 
@@ -163,6 +178,7 @@ impl RecordsWriter {
             options,
             streams: Default::default(),
             parts: Vec::new(),
+            covered: 0,
             sealed: false,
         };
         let mut head = Encoder::default();
@@ -251,6 +267,29 @@ impl RecordsWriter {
         Ok(())
     }
 
+    /// Number of records that checkpoints cover.
+    pub fn covered(&self) -> usize {
+        self.covered
+    }
+
+    /// Seals a checkpoint: what a later writer needs to take over the records since the last one, whose files are
+    /// `files`. From now on the unsealed file stays when this writer is dropped. See [`crate::checkpoint`].
+    ///
+    /// # Errors
+    /// When writing fails, or `files` are not as many as the records; the checkpoint then does not exist.
+    pub fn checkpoint(&mut self, path: &Path, owner: &[u8; 32], files: &[KnownFile]) -> Result<u64, RecordsError> {
+        let parts = &self.parts[self.covered..];
+        if parts.len() != files.len() {
+            return Err(RecordsError::TooLarge { path: path.to_owned(), what: "files and records differ in number" });
+        }
+        // A checkpoint must not outlive, on a disk or for another host, the blocks that it names.
+        let io = |source| RecordsError::Io { action: "flush", path: self.partial.clone(), source };
+        self.file.sync_data().map_err(io)?;
+        let size = checkpoint::write(path, owner, &self.streams, parts, files)?;
+        self.covered = self.parts.len();
+        Ok(size)
+    }
+
     /// Writes index and footer, flushes to disk and gives the file its name.
     ///
     /// # Errors
@@ -264,7 +303,7 @@ impl RecordsWriter {
         let index = self.index();
         let offset = self.position;
         self.put(&index)?;
-        let footer = footer(offset, &index, self.parts.len() as u32);
+        let footer = footer(offset, &index, self.parts.len() as u32, FORMAT_VERSION);
         self.put(&footer)?;
         let io = |source| RecordsError::Io { action: "seal", path: self.path.clone(), source };
         self.file.sync_all().map_err(io)?;
@@ -282,12 +321,7 @@ impl RecordsWriter {
         let mut out = Encoder::default();
         for stream in &self.streams {
             out.length(stream.blocks.len());
-            for block in &stream.blocks {
-                out.u64(block.offset);
-                out.u32(block.packed);
-                out.u32(block.raw);
-                out.raw(&block.sha256);
-            }
+            stream.blocks.iter().for_each(|block| block.encode(&mut out));
         }
         for parts in &self.parts {
             for part in parts {
@@ -302,7 +336,7 @@ impl RecordsWriter {
 
 impl Drop for RecordsWriter {
     fn drop(&mut self) {
-        if !self.sealed {
+        if !self.sealed && self.covered == 0 {
             // Nothing can be done about a failure here; a stale partial file is overwritten by the next writer.
             let _ = fs::remove_file(&self.partial);
         }
@@ -310,12 +344,12 @@ impl Drop for RecordsWriter {
 }
 
 /// Footer: index offset, index length, number of records, version, SHA-256 of the index, of the fields before, magic.
-fn footer(offset: u64, index: &[u8], records: u32) -> Vec<u8> {
+pub(crate) fn footer(offset: u64, index: &[u8], records: u32, version: u32) -> Vec<u8> {
     let mut out = Encoder::default();
     out.u64(offset);
     out.u64(index.len() as u64);
     out.u32(records);
-    out.u32(FORMAT_VERSION);
+    out.u32(version);
     out.raw(&Sha256::digest(index));
     let fields: [u8; 32] = Sha256::digest(out.bytes()).into();
     out.raw(&fields[..16]);
@@ -323,7 +357,8 @@ fn footer(offset: u64, index: &[u8], records: u32) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn partial_path(path: &Path) -> PathBuf {
+/// The name of a file until it is sealed.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
     path.with_file_name(name)

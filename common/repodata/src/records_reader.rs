@@ -13,8 +13,8 @@ use tutti_rpm::Package;
 use crate::codec::{DecodeError, Decoder};
 use crate::fragment::{Fill, Fragment, Fragments, MetadataFile, render_encoded};
 use crate::record::{FileIdentity, decode_facts};
+use crate::records::{Block, Part, RecordId, RecordsError};
 use crate::records::{FOOTER_MAGIC, FOOTER_SIZE, FORMAT_VERSION, HEAD_MAGIC, HEAD_SIZE, MAX_PART, STREAMS};
-use crate::records::{RecordId, RecordsError};
 
 /// Decompressed blocks kept per stream: 8 MiB of usual blocks.
 const CACHED_BLOCKS: usize = 64;
@@ -37,21 +37,6 @@ impl FragmentSource for Vec<Fragments> {
         self.get(id.0 as usize).ok_or_else(no_record)?.get(file).render(fill, out);
         Ok(())
     }
-}
-
-#[derive(Clone, Copy)]
-struct Block {
-    offset: u64,
-    packed: u32,
-    raw: u32,
-    sha256: [u8; 32],
-}
-
-#[derive(Clone, Copy)]
-struct Part {
-    block: u32,
-    offset: u32,
-    length: u32,
 }
 
 /// Blocks last used, newest last.
@@ -82,7 +67,7 @@ impl RecordsReader {
         }
         let head = read_at(&file, 0, HEAD_SIZE).map_err(io)?;
         let footer = read_at(&file, size - FOOTER_SIZE, FOOTER_SIZE).map_err(io)?;
-        let (index, records) = check_ends(&head, &footer, size).map_err(|error| damaged(error.0))?;
+        let (index, records) = check_ends(&RECORDS, &head, &footer, size).map_err(|error| damaged(error.0))?;
         let bytes = read_at(&file, index.offset, index.length).map_err(io)?;
         if Sha256::digest(&bytes)[..] != *index.sha256 {
             return Err(damaged("the checksum of its index does not match"));
@@ -171,16 +156,21 @@ impl RecordsReader {
         let block = self.blocks[stream][number as usize];
         let io = |source| RecordsError::Io { action: "read", path: self.path.clone(), source };
         let packed = read_at(&self.file, block.offset, u64::from(block.packed)).map_err(io)?;
-        if Sha256::digest(&packed)[..] != block.sha256 {
-            return Err(self.damaged(format!("the checksum of the block at byte {} does not match", block.offset)));
-        }
-        let raw = zstd::bulk::decompress(&packed, block.raw as usize)
-            .map_err(|error| self.damaged(format!("the block at byte {}: {error}", block.offset)))?;
-        if raw.len() != block.raw as usize {
-            return Err(self.damaged(format!("the block at byte {} has the wrong length", block.offset)));
-        }
-        Ok(raw)
+        unpack(&block, &packed).map_err(|what| self.damaged(what))
     }
+}
+
+/// The bytes of a block, if they are those that the index knows.
+pub(crate) fn unpack(block: &Block, packed: &[u8]) -> Result<Vec<u8>, String> {
+    if Sha256::digest(packed)[..] != block.sha256 {
+        return Err(format!("the checksum of the block at byte {} does not match", block.offset));
+    }
+    let raw = zstd::bulk::decompress(packed, block.raw as usize)
+        .map_err(|error| format!("the block at byte {}: {error}", block.offset))?;
+    if raw.len() != block.raw as usize {
+        return Err(format!("the block at byte {} has the wrong length", block.offset));
+    }
+    Ok(raw)
 }
 
 impl FragmentSource for RecordsReader {
@@ -197,25 +187,39 @@ fn stream_of(file: MetadataFile) -> usize {
     }
 }
 
-fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let length = usize::try_from(length).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
 }
 
-struct IndexPlace<'a> {
-    offset: u64,
-    length: u64,
-    sha256: &'a [u8],
+pub(crate) struct IndexPlace<'a> {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    pub(crate) sha256: &'a [u8],
 }
 
-fn check_ends<'a>(head: &[u8], footer: &'a [u8], size: u64) -> Result<(IndexPlace<'a>, u32), DecodeError> {
+/// What tells one kind of sealed file from another.
+pub(crate) struct Format {
+    pub(crate) magic: &'static [u8; 8],
+    pub(crate) version: u32,
+    pub(crate) max_index: u64,
+}
+
+const RECORDS: Format = Format { magic: HEAD_MAGIC, version: FORMAT_VERSION, max_index: MAX_INDEX };
+
+pub(crate) fn check_ends<'a>(
+    format: &Format,
+    head: &[u8],
+    footer: &'a [u8],
+    size: u64,
+) -> Result<(IndexPlace<'a>, u32), DecodeError> {
     let mut head = Decoder::new(head);
-    if head.raw(8)? != HEAD_MAGIC {
-        return Err(DecodeError("it is no records file"));
+    if head.raw(8)? != format.magic {
+        return Err(DecodeError("it is no such file"));
     }
-    if head.u32()? != FORMAT_VERSION {
+    if head.u32()? != format.version {
         return Err(DecodeError("it has an unknown version"));
     }
     if head.u32()? != 0 {
@@ -229,11 +233,11 @@ fn check_ends<'a>(head: &[u8], footer: &'a [u8], size: u64) -> Result<(IndexPlac
     if footer.raw(16)? != &fields_sha256[..16] || footer.raw(8)? != FOOTER_MAGIC {
         return Err(DecodeError("its footer is missing or damaged (it was never sealed, or was cut)"));
     }
-    if version != FORMAT_VERSION {
+    if version != format.version {
         return Err(DecodeError("it has an unknown version"));
     }
     let end = offset.checked_add(length);
-    if offset < HEAD_SIZE || length > MAX_INDEX || end != Some(size - FOOTER_SIZE) {
+    if offset < HEAD_SIZE || length > format.max_index || end != Some(size - FOOTER_SIZE) {
         return Err(DecodeError("its index lies outside of the file"));
     }
     Ok((IndexPlace { offset, length, sha256 }, records))
@@ -257,18 +261,28 @@ fn decode_index(bytes: &[u8], records: u32, end: u64) -> Result<Index, DecodeErr
     for _ in 0..records {
         let mut places = [Part { block: 0, offset: 0, length: 0 }; STREAMS];
         for (place, list) in places.iter_mut().zip(&blocks) {
-            *place = Part { block: input.u32()?, offset: input.u32()?, length: input.u32()? };
-            let block = list.get(place.block as usize).ok_or(DecodeError("a record names an unknown block"))?;
-            if u64::from(place.offset) + u64::from(place.length) > u64::from(block.raw) {
-                return Err(DecodeError("a record lies outside of its block"));
-            }
+            *place = decode_part(&mut input, |number| list.get(number))?;
         }
         parts.push(places);
     }
     Ok((blocks, parts))
 }
 
-fn decode_block(input: &mut Decoder<'_>, end: u64) -> Result<Block, DecodeError> {
+/// Decodes the place of a part, which must lie within its block.
+pub(crate) fn decode_part<'a>(
+    input: &mut Decoder<'_>,
+    block: impl FnOnce(usize) -> Option<&'a Block>,
+) -> Result<Part, DecodeError> {
+    let part = Part { block: input.u32()?, offset: input.u32()?, length: input.u32()? };
+    let block = block(part.block as usize).ok_or(DecodeError("a record names an unknown block"))?;
+    if u64::from(part.offset) + u64::from(part.length) > u64::from(block.raw) {
+        return Err(DecodeError("a record lies outside of its block"));
+    }
+    Ok(part)
+}
+
+/// Decodes a block, which must lie between the head and `end`.
+pub(crate) fn decode_block(input: &mut Decoder<'_>, end: u64) -> Result<Block, DecodeError> {
     let (offset, packed, raw) = (input.u64()?, input.u32()?, input.u32()?);
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(input.raw(32)?);

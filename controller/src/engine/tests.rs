@@ -69,6 +69,7 @@ async fn a_lost_workers_job_goes_to_another_and_its_late_outcome_is_refused() {
     let id = rig.submit().await;
     let silent = Worker::connect(&rig, "silent", 1, Does::AcceptOnly).await;
     silent.until_started("pkgset.repos").await;
+    let lost = rig::staging(&rig, &id, "j0-a1-0000000000000001", true);
     silent.vanish();
     let other = Worker::connect(&rig, "other", 2, Does::Everything).await;
     let show = rig.ended(&id).await;
@@ -78,6 +79,8 @@ async fn a_lost_workers_job_goes_to_another_and_its_late_outcome_is_refused() {
     assert!(back.report_again(&silent, "pkgset.repos").await, "a late outcome must be refused");
     let pkgset = show.jobs.iter().find(|job| job.name == "pkgset.repos").unwrap();
     assert_eq!(pkgset.attempts.len(), 2);
+    // Nobody else removes what a lost worker left.
+    assert!(!lost.exists() && rig::staged(&rig, &id).is_empty(), "{:?}", rig::staged(&rig, &id));
     rig.stop().await;
 }
 
@@ -92,6 +95,11 @@ async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
     assert_eq!(rig::state(&show, "createrepo.V.x86_64"), api::JobState::Failed);
     assert_eq!(rig::state(&show, "metadata"), api::JobState::Skipped);
     assert_eq!(rig::state(&show, "createrepo.V.src"), api::JobState::Published);
+    assert_eq!(rig::staged(&rig, &id), Vec::<String>::new());
+    // What a failed attempt's worker would have kept for the retry stays until then.
+    let failed = show.jobs.iter().position(|job| job.name == "createrepo.V.x86_64").unwrap();
+    let kept = rig::staging(&rig, &id, &format!("j{failed}-a1-0000000000000001"), true);
+    rig::staging(&rig, &id, &format!("j{failed}-a1-0000000000000002"), false);
     let first = failing.started();
     failing.obey(Does::Everything);
     let names = rig.handle().retry(id.clone(), Vec::new()).await.unwrap();
@@ -101,6 +109,7 @@ async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
     let second = failing.started()[first.len()..].to_vec();
     let repeated: Vec<_> = second.iter().filter(|name| first.contains(name)).collect();
     assert_eq!(repeated, ["createrepo.V.x86_64"]);
+    assert!(!kept.exists() && rig::staged(&rig, &id).is_empty(), "{:?}", rig::staged(&rig, &id));
     rig.stop().await;
 }
 

@@ -377,6 +377,35 @@ impl JobRecord {
     }
 }
 
+/// What is to become of an attempt's staging directory that its worker does not remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StagingFate {
+    /// Its attempt is under way, or its files are still to be looked at or moved.
+    Keep,
+    /// A later attempt may go on from its checkpoints; without any it is of no use.
+    KeepCheckpoints,
+    /// Nobody wants it.
+    Remove,
+}
+
+/// Which staging directories are wanted, as of one moment.
+#[derive(Clone, Debug)]
+pub struct Leftovers {
+    /// For each job its newest attempt, whether it is committed, and the fence whose files are needed.
+    jobs: Vec<(u32, bool, Option<Fence>)>,
+}
+
+impl Leftovers {
+    /// What is to become of that attempt's directory. Attempts that are newer than this are kept.
+    pub fn fate(&self, fence: &Fence) -> StagingFate {
+        match self.jobs.get(fence.job as usize) {
+            Some((newest, _, needed)) if fence.attempt > *newest || *needed == Some(*fence) => StagingFate::Keep,
+            Some((_, false, _)) => StagingFate::KeepCheckpoints,
+            Some((_, true, _)) | None => StagingFate::Remove,
+        }
+    }
+}
+
 /// A compose as the controller holds it: stored state, and counts derived from it.
 #[derive(Clone, Debug)]
 pub struct Compose {
@@ -450,6 +479,18 @@ impl Compose {
     /// The record of that job.
     pub fn job(&self, number: u32) -> Option<&JobRecord> {
         self.jobs.get(number as usize)
+    }
+
+    /// Which staging directories are wanted now.
+    pub fn leftovers(&self) -> Leftovers {
+        let of = |record: &JobRecord| {
+            let wanted = |fence: &Fence| {
+                record.current() == Some(*fence) || record.needs_staging(*fence) || record.may_revive(*fence)
+            };
+            let needed = record.fence.filter(wanted);
+            (record.attempt, record.committed, needed)
+        };
+        Leftovers { jobs: self.jobs.iter().map(of).collect() }
     }
 
     /// Digest of a committed output, for [`crate::plan::close`].

@@ -335,3 +335,31 @@ fn a_change_that_was_stored_in_part_is_completed_on_loading() {
         assert!(apply(&part, Event::Loaded, Timestamp(11)).unwrap().0.is_empty());
     }
 }
+
+#[test]
+fn r15_staging_is_kept_while_somebody_wants_it() {
+    let mut run = Run::start(chain(2), false);
+    let fate =
+        |run: &Run, attempt, executor| run.compose.leftovers().fate(&tutti_job::Fence { job: 0, attempt, executor });
+    use super::StagingFate::{Keep, KeepCheckpoints, Remove};
+    run.offer(0, 1);
+    let first = run.fence(0);
+    run.ok(Event::Accepted { fence: first });
+    assert_eq!((fate(&run, 1, 1), fate(&run, 1, 2)), (Keep, KeepCheckpoints), "under way");
+    run.ok(lost(1));
+    assert_eq!((fate(&run, 1, 1), fate(&run, 2, 9)), (Keep, Keep), "it may go on; the next may have begun");
+    run.offer(0, 2);
+    let second = run.fence(0);
+    run.ok(Event::Accepted { fence: second });
+    run.ok(succeeded(second));
+    assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (KeepCheckpoints, Keep), "being looked at");
+    run.ok(Event::VerifiedOk { fence: second });
+    assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "still to be moved");
+    run.ok(Event::PublishFailed { job: 0, cause: "full".into() });
+    assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "a retry moves it");
+    run.ok(Event::Retry { jobs: vec![0] });
+    run.ok(Event::Published { job: 0 });
+    assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2), fate(&run, 3, 1)), (Remove, Remove, Keep));
+    let unknown = tutti_job::Fence { job: 99, attempt: 1, executor: 1 };
+    assert_eq!(run.compose.leftovers().fate(&unknown), Remove);
+}

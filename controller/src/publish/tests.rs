@@ -3,6 +3,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use tutti_job::JobKind;
 
 use super::*;
+use crate::lifecycle::StagingFate;
 
 const TARGET: &str = "compose/Server/x86_64/os/repodata";
 
@@ -106,8 +107,8 @@ fn verify_and_publish_can_be_repeated() {
             case.publish().unwrap();
         }
         assert_eq!(fs::read(case.target("repomd.xml")).unwrap(), b"<repomd/>");
-        clean(&case.volumes, &case.fence).unwrap();
-        clean(&case.volumes, &case.fence).unwrap();
+        assert_eq!(sweep(&case.volumes, |_| StagingFate::Remove).unwrap(), 1);
+        assert_eq!(sweep(&case.volumes, |_| StagingFate::Remove).unwrap(), 0);
         case.publish().unwrap();
     }
 }
@@ -332,4 +333,36 @@ fn names_are_synced_after_publishing() {
         let parent = fs::canonicalize(case.target(parent)).unwrap();
         assert!(synced.contains(&parent), "{synced:?}");
     }
+}
+
+#[test]
+fn r15_staging_that_no_worker_removes_is_swept_as_its_fate_says() {
+    let case = repomd(PublishMode::Directory);
+    let fence = |job, attempt| Fence { job, attempt, executor: 7 };
+    let directory = |fence: &Fence| case.volumes.staging_of(fence);
+    let all = [fence(1, 1), fence(1, 2), fence(1, 3), fence(2, 1), fence(2, 2), fence(12, 1)];
+    let make = || {
+        for fence in &all {
+            fs::create_dir_all(directory(fence).join("checkpoints")).unwrap();
+        }
+        write(&directory(&fence(2, 1)).join("checkpoints/records-000001"), b"x");
+    };
+    let left = || -> Vec<Fence> { all.iter().copied().filter(|fence| directory(fence).exists()).collect() };
+    let staging = case.volumes.top.join(Volumes::STAGING);
+    make();
+    // Neither what is no attempt's, nor what a link leads to.
+    let outside = case.dir.path().join("outside");
+    write(&outside.join("file"), b"x");
+    fs::create_dir(staging.join("of-somebody")).unwrap();
+    symlink(&outside, staging.join(fence(3, 1).to_string())).unwrap();
+    assert_eq!(sweep_earlier(&case.volumes, &fence(1, 3)).unwrap(), 2);
+    assert_eq!(left(), [fence(1, 3), fence(2, 1), fence(2, 2), fence(12, 1)]);
+    assert_eq!(sweep_earlier(&case.volumes, &fence(12, 1)).unwrap(), 0);
+    make();
+    assert_eq!(sweep(&case.volumes, |_| StagingFate::KeepCheckpoints).unwrap(), 5);
+    assert_eq!(left(), [fence(2, 1)]);
+    assert_eq!(sweep(&case.volumes, |_| StagingFate::Keep).unwrap(), 0);
+    assert_eq!(sweep(&case.volumes, |_| StagingFate::Remove).unwrap(), 1);
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 2);
+    assert!(outside.join("file").exists());
 }

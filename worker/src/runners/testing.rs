@@ -65,6 +65,15 @@ impl Case {
         fs::read(self.volumes().blob(digest)).unwrap()
     }
 
+    /// A context of attempt `number` at job 1, after `earlier` ones.
+    pub(crate) fn attempt(&self, spec: JobSpec, number: u32, earlier: &[u32]) -> JobContext {
+        let mut context = self.context(spec);
+        let staging = |attempt| self.volumes().staging_of(&Fence { job: 1, attempt, executor: u64::from(attempt) });
+        context.volumes.staging = Some(staging(number));
+        context.earlier = earlier.iter().map(|attempt| staging(*attempt)).collect();
+        context
+    }
+
     /// Runs a job as a worker would, without the sandbox, and publishes its outputs as a controller would.
     pub(crate) fn run(&self, spec: JobSpec) -> Result<Done, RunnerError> {
         let context = self.context(spec);

@@ -43,6 +43,15 @@ fn patiently<T, E>(work: impl Fn() -> Result<T, E>, may_pass: impl Fn(&E) -> boo
     work()
 }
 
+/// Files that stay behind take space, and change nothing else.
+fn warn_unswept(result: Result<u64, volume::VolumeError>) {
+    match result {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed staging directories that attempts left"),
+        Err(error) => tracing::warn!(error = %submission::chain(&error), "a staging directory stays behind"),
+    }
+}
+
 fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
     let report =
         |output: &Output| ReportedOutput { name: output.name.clone(), digest: output.digest, size: output.size };
@@ -145,7 +154,11 @@ impl Actor {
                 // The inputs were committed when the job was offered; they cannot have gone.
                 Err(cause) => Err(mismatch(&volumes, cause.clone())),
             });
+            let verified = result.is_ok();
             handle.tell_blocking(Command::Verified { compose_id, fence, result });
+            if verified {
+                warn_unswept(publish::sweep_earlier(&volumes, &fence));
+            }
         });
     }
 
@@ -222,8 +235,12 @@ impl Actor {
         let wanted = last && identity.latest_link_status.iter().any(|wanted| wanted == status.as_str());
         let link = identity.latest_link.clone().filter(|_| wanted);
         let volumes: Volumes = live.volumes();
+        let leftovers = last.then(|| live.compose.leftovers());
         let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
         self.handle.tasks().spawn_blocking(move || {
+            if let Some(leftovers) = leftovers {
+                warn_unswept(publish::sweep(&volumes, |fence| leftovers.fate(fence)));
+            }
             let result = patiently(|| volume::write_status(&volumes.top, status.as_str()), |_| true);
             if let (Ok(()), Some(link), Some(target)) = (&result, &link, volumes.top.parent())
                 && let Err(error) = volume::move_latest_link(target, link, &compose_id)

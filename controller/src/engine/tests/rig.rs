@@ -433,3 +433,19 @@ fn spec(request: Digest) -> ComposeSpec {
         settings: serde_json::Value::Null,
     }
 }
+
+/// Makes the staging directory of an attempt whose worker will not remove it, with or without a checkpoint.
+pub(super) fn staging(rig: &Rig, id: &str, fence: &str, checkpoint: bool) -> std::path::PathBuf {
+    let directory = rig.target().join(id).join(Volumes::STAGING).join(fence);
+    fs::create_dir_all(directory.join("checkpoints")).unwrap();
+    if checkpoint {
+        fs::write(directory.join("checkpoints/records-000001"), b"x").unwrap();
+    }
+    directory
+}
+
+/// Names of the staging directories that there are.
+pub(super) fn staged(rig: &Rig, id: &str) -> Vec<String> {
+    let items = fs::read_dir(rig.target().join(id).join(Volumes::STAGING)).unwrap();
+    items.map(|item| item.unwrap().file_name().into_string().unwrap()).collect()
+}

@@ -3,11 +3,16 @@
 //! A package is asked for again from where a broken connection left it (`Range`), a few times. Its size is checked
 //! here, its checksum when it is read for its record. `downloads` is published to `top:work/global/download`, where
 //! other jobs link packages from; what an earlier attempt published there is not fetched again.
+//!
+//! A download is written in the scratch directory and moved into the tree when it is whole. So what an earlier attempt
+//! left in its tree can be taken over: it is linked, and fetched again unless size, mtime and checksum are right.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -20,8 +25,8 @@ use reqwest::{
 use tutti_job::{Digest, LogicalPath, Root};
 use tutti_repodata::{RepoPackage, Repository};
 
-use super::sources::SourceFile;
-use crate::{FailureClass, JobContext, OrFail as _, RunnerError, runners::parallel};
+use super::{resume, sources::SourceFile};
+use crate::{FailureClass, JobContext, OrFail as _, RunnerError, log, runners::parallel};
 
 /// Output tree of downloads.
 pub(crate) const OUTPUT: &str = "downloads";
@@ -133,8 +138,12 @@ pub(super) fn packages(
     packages: &[RepoPackage],
 ) -> Result<Vec<SourceFile>, RunnerError> {
     let tree = context.output_tree(OUTPUT)?;
+    // Asks for this staging directory to be kept if the attempt fails.
+    let mark = context.checkpoints()?.join(OUTPUT);
+    fs::write(&mark, b"").or_fail(FailureClass::Tool, || format!("failed to write {}", mark.display()))?;
+    let taken = AtomicU64::new(0);
     let mut files = Vec::with_capacity(packages.len());
-    let fetch = |(): &mut (), package: &RepoPackage| download(context, remote, &tree, package);
+    let fetch = |(): &mut (), package: &RepoPackage| download(context, remote, &tree, package, &taken);
     parallel::ordered(
         context,
         packages,
@@ -146,7 +155,50 @@ pub(super) fn packages(
             Ok(())
         },
     )?;
+    if !context.earlier.is_empty() {
+        let (taken, total) = (taken.into_inner(), packages.len());
+        log!(context, "{}: {taken} of {total} packages were downloaded by earlier attempts", remote.url);
+        context.counters.add("downloads_taken_over", taken);
+    }
     Ok(files)
+}
+
+/// Where earlier attempts have their downloads.
+pub(super) fn earlier(context: &JobContext) -> impl Iterator<Item = PathBuf> + '_ {
+    context.earlier.iter().map(|staging| staging.join("trees").join(OUTPUT))
+}
+
+/// Links a whole download of an earlier attempt to `path`. Anything that is not right is left to [`fetch`].
+fn take_over(context: &JobContext, below: &str, path: &Path, package: &RepoPackage) -> bool {
+    earlier(context).any(|tree| {
+        if tutti_files::hard_link(&tree.join(below), path).is_err() {
+            return false;
+        }
+        let right = is_whole(path, package).unwrap_or(false);
+        if !right {
+            let _ = fs::remove_file(path);
+        }
+        right
+    })
+}
+
+/// Whether this is the file that the metadata lists: a host that lost its power may have lost some bytes of it.
+fn is_whole(path: &Path, package: &RepoPackage) -> io::Result<bool> {
+    let mut file = resume::open_regular(path)?;
+    let metadata = file.metadata()?;
+    if metadata.len() != package.size || u64::try_from(metadata.mtime()) != Ok(package.mtime) {
+        return Ok(false);
+    }
+    let mut hasher = package.checksum.kind().hasher();
+    let mut block = vec![0; BLOCK];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(hasher.finish() == package.checksum),
+            Ok(count) => hasher.update(&block[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn download(
@@ -154,6 +206,7 @@ fn download(
     remote: &Remote,
     tree: &Path,
     package: &RepoPackage,
+    taken: &AtomicU64,
 ) -> Result<SourceFile, RunnerError> {
     let href = package.location_href.strip_prefix("./").unwrap_or(&package.location_href);
     let below = format!("{}/{href}", remote.directory());
@@ -164,27 +217,29 @@ fn download(
         published
     } else {
         let path = tree.join(&below);
-        let address = remote.address(package.location_base.as_deref(), href);
-        fetch(context, remote, &address, &path, package)?;
+        let cause = || format!("failed to write {}", path.display());
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).or_fail(FailureClass::Tool, cause)?;
+        }
+        if take_over(context, &below, &path, package) {
+            taken.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let address = remote.address(package.location_base.as_deref(), href);
+            let temporary = fetch(context, remote, &address, package)?;
+            tutti_files::rename(&temporary, &path).or_fail(FailureClass::Tool, cause)?;
+        }
         path
     };
     let name = href.rsplit('/').next().unwrap_or(href).to_owned();
     Ok(SourceFile { path, logical, name, expected: Some(package.checksum.clone()) })
 }
 
-/// Fetches one file whole; a broken connection is taken up where it ended.
-fn fetch(
-    context: &JobContext,
-    remote: &Remote,
-    address: &str,
-    path: &PathBuf,
-    package: &RepoPackage,
-) -> Result<(), RunnerError> {
+/// Fetches one file whole into the scratch directory; a broken connection is taken up where it ended.
+fn fetch(context: &JobContext, remote: &Remote, address: &str, package: &RepoPackage) -> Result<PathBuf, RunnerError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let path = context.scratch()?.join(format!("download-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     let cause = || format!("failed to write {}", path.display());
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).or_fail(FailureClass::Tool, cause)?;
-    }
-    let mut file = File::create(path).or_fail(FailureClass::Tool, cause)?;
+    let mut file = File::create(&path).or_fail(FailureClass::Tool, cause)?;
     let mut have = 0;
     for attempt in 1..=TRIES {
         context.cancel.check()?;
@@ -201,7 +256,8 @@ fn fetch(
         })?;
         if have == package.size {
             let time = std::time::UNIX_EPOCH + Duration::from_secs(package.mtime);
-            return file.set_modified(time).or_fail(FailureClass::Tool, cause);
+            file.set_modified(time).or_fail(FailureClass::Tool, cause)?;
+            return Ok(path);
         }
         if have > package.size || (ended && attempt == TRIES) {
             break;

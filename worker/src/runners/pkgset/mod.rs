@@ -4,6 +4,8 @@
 //! the facts, the same pass gives its checksum, and its metadata fragments are made there and then. Facts are kept in
 //! short only; universes are compiled from the finished records, so memory does not grow with file lists.
 //!
+//! What an earlier attempt read is taken over: [`resume`].
+//!
 //! Outputs: `records`; for each arch `set/ARCH` and `universe/ARCH`, whose origins are places in the set; `downloads`,
 //! if a repository is remote. A lookaside has universes alone.
 
@@ -11,6 +13,7 @@ mod choose;
 pub(crate) mod download;
 mod lookaside;
 mod read;
+pub(crate) mod resume;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +27,7 @@ use super::parallel;
 use crate::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 use choose::{Files, Notes};
 use read::{Buffers, Facts};
+use resume::{Checkpointer, Earlier, Pace};
 use sources::{Listing, Place};
 
 /// Runs the job.
@@ -31,6 +35,11 @@ use sources::{Listing, Place};
 /// # Errors
 /// Class input for repositories and packages that cannot be used, with the file's name.
 pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
+    run_with(context, Pace::default())
+}
+
+/// As [`run`], with checkpoints at a pace of one's own.
+pub(crate) fn run_with(context: &JobContext, pace: Pace) -> Result<Vec<Output>, RunnerError> {
     let params: PkgsetParams = context.params()?;
     if params.lookaside {
         return lookaside::run(context, &params);
@@ -38,7 +47,7 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     let kind: ChecksumType =
         params.checksum_type.parse().or_fail(FailureClass::Input, || "createrepo_checksum is not known".to_owned())?;
     let listing = sources::list(context, &params)?;
-    let (facts, records) = read_all(context, kind, &listing)?;
+    let (facts, records) = read_all(context, kind, &listing, pace)?;
     let sets = choose_all(context, &params, &listing, &facts)?;
     let mut outputs = vec![records];
     let lists = write_sets(context, &listing, &facts, &sets, &mut outputs)?;
@@ -60,29 +69,54 @@ pub(super) fn access(context: &JobContext) -> Result<Access, RunnerError> {
             }
         }
     }
+    access.reads.extend(context.earlier.iter().cloned());
+    if access.network {
+        access.hard_links_from = download::earlier(context).collect();
+    }
     access.reads.sort_unstable();
     access.reads.dedup();
     Ok(access)
 }
 
 /// Reads every file once; writes `records`, one for each file, with the same numbers.
-fn read_all(context: &JobContext, kind: ChecksumType, listing: &Listing) -> Result<(Vec<Facts>, Output), RunnerError> {
+fn read_all(
+    context: &JobContext,
+    kind: ChecksumType,
+    listing: &Listing,
+    pace: Pace,
+) -> Result<(Vec<Facts>, Output), RunnerError> {
     let path = context.output_path("records")?;
     let failed = || format!("failed to write {}", path.display());
     let mut writer = RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?;
     let total = listing.files.len() as u64;
     let mut facts: Vec<Facts> = Vec::with_capacity(listing.files.len());
-    let read = |buffers: &mut Buffers, file: &sources::SourceFile| read::read(context, kind, buffers, file);
-    parallel::ordered(context, &listing.files, Buffers::default, read, |index, (found, record)| {
+    let earlier = Earlier::open(context);
+    let mut checkpointer = Checkpointer::new(context, pace);
+    let read = |buffers: &mut Buffers, file: &sources::SourceFile| match earlier.take(context, kind, file) {
+        Some(found) => Ok(found),
+        None => read::read(context, kind, buffers, file),
+    };
+    let done = parallel::ordered(context, &listing.files, Buffers::default, read, |index, found| {
         context.progress.set("read packages", index as u64 + 1, total);
         let file = &listing.files[index];
-        if found.file_name() != file.name {
-            context.warn(&format!("{} is {} by its header, which counts", file.path.display(), found.file_name()));
+        let named = found.facts.file_name();
+        if named != file.name {
+            context.warn(&format!("{} is {named} by its header, which counts", file.path.display()));
         }
-        writer.add_record(&record).or_fail(FailureClass::Tool, failed)?;
-        facts.push(found);
+        writer.add_record(&found.record).or_fail(FailureClass::Tool, failed)?;
+        checkpointer.added(&mut writer, found.known);
+        facts.push(found.facts);
         Ok(())
-    })?;
+    });
+    if let Err(error) = done {
+        checkpointer.failed(&mut writer);
+        return Err(error);
+    }
+    checkpointer.complete(&mut writer);
+    if !context.earlier.is_empty() {
+        let (taken, total) = (earlier.taken(), listing.files.len() as u64);
+        log!(context, "{taken} of {total} packages were taken over from earlier attempts, {} read", total - taken);
+    }
     let sealed = writer.seal().or_fail(FailureClass::Tool, failed)?;
     context.counters.add("records_bytes", sealed.size);
     let digest: Digest = sealed.sha256.parse().or_fail(FailureClass::Tool, failed)?;

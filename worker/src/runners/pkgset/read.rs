@@ -9,10 +9,10 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tutti_distro::layout::package_file_name;
-use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, Hasher, Record};
+use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, Hasher, KnownFile, Record};
 use tutti_rpm::{Evr, HeaderReader, Package};
 
-use super::sources::SourceFile;
+use super::{resume, sources::SourceFile};
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError};
 
 /// Bytes of one read after the headers.
@@ -65,6 +65,14 @@ impl Facts {
     }
 }
 
+/// One package, read or taken over.
+pub(super) struct Found {
+    pub(super) facts: Facts,
+    pub(super) record: Record,
+    /// For a checkpoint.
+    pub(super) known: KnownFile,
+}
+
 /// Counts and hashes what passes.
 struct Tee<'a> {
     file: &'a File,
@@ -92,7 +100,7 @@ pub(super) fn read(
     kind: ChecksumType,
     buffers: &mut Buffers,
     source: &SourceFile,
-) -> Result<(Facts, Record), RunnerError> {
+) -> Result<Found, RunnerError> {
     let path = &source.path;
     let file = File::open(path).or_fail(FailureClass::Input, || format!("failed to open {}", path.display()))?;
     let metadata = file.metadata().or_fail(FailureClass::Input, || format!("failed to look at {}", path.display()))?;
@@ -116,16 +124,18 @@ pub(super) fn read(
     context.counters.add("rpm_hash_bytes", length * kinds.len() as u64);
     context.counters.add("header_bytes", header.len() as u64);
     let content = (Sha256::digest(header).into(), length.saturating_sub(headers.header_end()));
-    let checksum = sums.into_iter().next().ok_or_else(|| RunnerError::tool("no checksum was made"))?;
+    let checksum = sums.first().cloned().ok_or_else(|| RunnerError::tool("no checksum was made"))?;
     let identity =
         FileIdentity { size: length, mtime: u64::try_from(metadata.mtime()).unwrap_or(0), checksum: checksum.clone() };
     let record = Record::make(&package, &identity, &FragmentOptions::default())
         .or_fail(FailureClass::Input, || format!("{} cannot be listed in repository metadata", path.display()))?;
     let facts = facts(package, length, metadata.mtime(), checksum, content);
-    Ok((facts, record))
+    // As the file looked before it was read: a change since then shows as another locator.
+    let known = KnownFile { locator: resume::locator(&source.logical, &metadata), content, sums };
+    Ok(Found { facts, record, known })
 }
 
-fn facts(package: Package, size: u64, mtime: i64, checksum: Checksum, content: ([u8; 32], u64)) -> Facts {
+pub(super) fn facts(package: Package, size: u64, mtime: i64, checksum: Checksum, content: ([u8; 32], u64)) -> Facts {
     Facts {
         name: package.name,
         evr: package.evr,

@@ -3,3 +3,4 @@
 mod chain;
 mod packages;
 mod repositories;
+mod resume;

@@ -192,3 +192,54 @@ fn remote_packages_are_downloaded_and_taken_up_where_they_broke_off() {
     let error = run(&Case::new(), &format!("{url}/nowhere"), outputs).err().unwrap();
     assert!(error.cause.contains("/nowhere") && error.hint.is_some(), "{error:?}");
 }
+
+#[test]
+fn r2_whole_downloads_of_an_earlier_attempt_are_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = repository(directory.path()) else { return };
+    let (url, _) = serve(path.clone());
+    let mut outputs = pkgset_outputs();
+    outputs.push(OutputSpec::merge("downloads", &LogicalPath::new(Root::Top, "work/global/download").unwrap()));
+    let spec = || spec(JobKind::Pkgset, &pkgset_params(&[PathBuf::from(&url)]), vec![], outputs.clone());
+    let case = Case::new();
+    let fetched = |context: &crate::JobContext| {
+        let counters = context.counters.snapshot();
+        let count = |name: &str| counters.get(name).copied().unwrap_or(0);
+        (count("download_bytes"), count("downloads_taken_over"))
+    };
+    let size = |name: &str| fs::metadata(path.join(name)).unwrap().len();
+    let (all, last) = (size(NAMES[0]) + size(NAMES[1]), size(NAMES[1]));
+
+    // The second package cannot be had.
+    fs::rename(path.join(NAMES[1]), path.join("hidden")).unwrap();
+    let mut first = case.attempt(spec(), 1, &[]);
+    first.threads = 1;
+    assert!(super::super::pkgset::run(&first).is_err());
+    fs::rename(path.join("hidden"), path.join(NAMES[1])).unwrap();
+    let second = case.attempt(spec(), 2, &[1]);
+    let made = super::super::pkgset::run(&second).unwrap();
+    assert_eq!(fetched(&second), (last, 1));
+    let whole = super::super::pkgset::run(&Case::new().attempt(spec(), 1, &[])).unwrap();
+    assert_eq!(made, whole);
+
+    // What is damaged is fetched again, whatever its mtime says.
+    let tree = second.volumes.staging.as_ref().unwrap().join("trees/downloads");
+    let kept = fs::read_dir(tree).unwrap().next().unwrap().unwrap().path();
+    let damage = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let modified = fs::metadata(kept.join(name)).unwrap().modified().unwrap();
+        let mut bytes = fs::read(kept.join(name)).unwrap();
+        change(&mut bytes);
+        // A file of its own: an earlier attempt may share the one that is there.
+        fs::remove_file(kept.join(name)).unwrap();
+        fs::write(kept.join(name), bytes).unwrap();
+        fs::File::options().write(true).open(kept.join(name)).unwrap().set_modified(modified).unwrap();
+    };
+    damage(NAMES[0], &|bytes| *bytes.last_mut().unwrap() ^= 1);
+    damage(NAMES[1], &|bytes| bytes.truncate(100));
+    let third = case.attempt(spec(), 3, &[2]);
+    assert_eq!(super::super::pkgset::run(&third).unwrap(), whole);
+    assert_eq!(fetched(&third), (all, 0));
+    let fourth = case.attempt(spec(), 4, &[3, 2, 1]);
+    assert_eq!(super::super::pkgset::run(&fourth).unwrap(), whole);
+    assert_eq!(fetched(&fourth), (0, 2));
+}

@@ -1,0 +1,395 @@
+//! Checkpoints of a file of records that is being written: what lets a later writer take over what an earlier one read.
+//!
+//! A [`crate::RecordsWriter`] appends blocks, and knows only in memory where each record is until it is sealed. A
+//! checkpoint is that knowledge for the records since the last one, sealed in a small file beside it: for each record
+//! the locator of its package file, and the places of its parts in blocks of the unsealed file. Parts whose block is
+//! not full yet, and thus not written, stand in the checkpoint itself. So nothing is compressed twice but these, blocks
+//! are those of an undisturbed run, and each checkpoint is of use without the others.
+//!
+//! Layout, little-endian: a 16-byte head; blocks not yet in the unsealed file; the index; the footer of
+//! [`crate::records`]. Index: owner (32 bytes), for each stream its blocks (whether here, place, SHA-256), for each
+//! record its file and its parts. An owner is whoever may use the records: a job's key.
+//!
+//! Readers trust nothing: index and blocks have checksums, all places are checked, memory is bounded. What is wrong is
+//! an error for the caller to note; the package is then read again.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+use tutti_rpm::Package;
+
+use crate::checksum::{Checksum, ChecksumType};
+use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::fragment::Fragment;
+use crate::record::{FileIdentity, Record, decode_facts};
+use crate::records::{
+    Block, FOOTER_SIZE, HEAD_SIZE, MAX_PART, Part, RecordsError, STREAMS, Stream, footer, partial_path,
+};
+use crate::records_reader::{Format, check_ends, decode_block, decode_part, read_at, unpack};
+
+const MAGIC: &[u8; 8] = b"TUTTICKP";
+/// Version of the layout; raised with each change of it, also of the records' own.
+const VERSION: u32 = 1;
+/// Largest index, in bytes: some 200 bytes a record.
+const MAX_INDEX: u64 = 64 << 20;
+const FORMAT: Format = Format { magic: MAGIC, version: VERSION, max_index: MAX_INDEX };
+/// Most bytes that all checkpoints together may keep in memory.
+const MAX_KEPT: u64 = 1 << 30;
+/// Blocks in memory, in bytes: readers take records in about the order in which they were written.
+const CACHED: usize = 32 << 20;
+/// zstd's fastest usual level: these blocks are written once more when they are full.
+const TAIL_LEVEL: i32 = 1;
+/// Smallest entry of the index: its fixed fields.
+const SMALLEST_ENTRY: usize = 4 + 8 + 8 + 4 + 8 + 32 + 8 + 4 + 12 * STREAMS;
+
+/// What finds the record of a file without opening it. Not the ctime, which every hard link changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileLocator {
+    /// Name that all hosts have for it.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time: seconds since 1970 and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Inode.
+    pub inode: u64,
+}
+
+/// What was learnt of a file besides its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Where it was, and how it looked before it was read.
+    pub locator: FileLocator,
+    /// SHA-256 of the main header, and the payload's length.
+    pub content: ([u8; 32], u64),
+    /// Its checksums, of the record's type first.
+    pub sums: Vec<Checksum>,
+}
+
+/// Writes one checkpoint: whole under its name, or not at all.
+pub(crate) fn write(
+    path: &Path,
+    owner: &[u8; 32],
+    streams: &[Stream; STREAMS],
+    parts: &[[Part; STREAMS]],
+    files: &[KnownFile],
+) -> Result<u64, RecordsError> {
+    let partial = partial_path(path);
+    let bytes = encode(owner, streams, parts, files).map_err(|source| RecordsError::Io {
+        action: "compress",
+        path: path.to_owned(),
+        source,
+    })?;
+    let written = || -> io::Result<()> {
+        let mut file = File::create(&partial)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        tutti_files::rename(&partial, path)
+    };
+    written().map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        RecordsError::Io { action: "seal", path: path.to_owned(), source }
+    })?;
+    Ok(bytes.len() as u64)
+}
+
+fn encode(
+    owner: &[u8; 32],
+    streams: &[Stream; STREAMS],
+    parts: &[[Part; STREAMS]],
+    files: &[KnownFile],
+) -> io::Result<Vec<u8>> {
+    let mut out = Encoder::default();
+    out.raw(MAGIC);
+    out.u32(VERSION);
+    out.u32(0);
+    let mut index = Encoder::default();
+    index.raw(owner);
+    // Records lie in their order: the first one's blocks are the first that are needed.
+    let first: [usize; STREAMS] =
+        std::array::from_fn(|stream| parts.first().map_or(0, |parts| parts[stream].block as usize));
+    for (stream, first) in streams.iter().zip(first) {
+        let full = stream.blocks.get(first..).unwrap_or_default();
+        index.length(full.len() + usize::from(!stream.pending.is_empty()));
+        for block in full {
+            index.u8(0);
+            block.encode(&mut index);
+        }
+        if !stream.pending.is_empty() {
+            let packed = zstd::bulk::compress(&stream.pending, TAIL_LEVEL)?;
+            index.u8(1);
+            let sha256 = Sha256::digest(&packed).into();
+            let (offset, packed_length) = (out.bytes().len() as u64, packed.len() as u32);
+            Block { offset, packed: packed_length, raw: stream.pending.len() as u32, sha256 }.encode(&mut index);
+            out.raw(&packed);
+        }
+    }
+    for (parts, file) in parts.iter().zip(files) {
+        encode_file(&mut index, file);
+        for (part, first) in parts.iter().zip(first) {
+            index.u32(part.block - first as u32);
+            index.u32(part.offset);
+            index.u32(part.length);
+        }
+    }
+    let place = out.bytes().len() as u64;
+    out.raw(index.bytes());
+    out.raw(&footer(place, index.bytes(), parts.len() as u32, VERSION));
+    Ok(out.into_bytes())
+}
+
+fn encode_file(out: &mut Encoder, file: &KnownFile) {
+    let KnownFile { locator: FileLocator { path, size, mtime, inode }, content: (header, payload), sums } = file;
+    out.text(path);
+    out.u64(*size);
+    out.raw(&mtime.0.to_le_bytes());
+    out.u32(mtime.1);
+    out.u64(*inode);
+    out.raw(header);
+    out.u64(*payload);
+    out.length(sums.len());
+    for sum in sums {
+        out.text(sum.kind().name());
+        out.text(sum.hex());
+    }
+}
+
+fn decode_file(input: &mut Decoder<'_>) -> Result<KnownFile, DecodeError> {
+    let path = input.text()?;
+    let size = input.u64()?;
+    let mtime = (input.u64()?.cast_signed(), input.u32()?);
+    let inode = input.u64()?;
+    let mut header = [0; 32];
+    header.copy_from_slice(input.raw(32)?);
+    let payload = input.u64()?;
+    let sums = (0..input.count(8)?).map(|_| decode_sum(input)).collect::<Result<_, _>>()?;
+    Ok(KnownFile { locator: FileLocator { path, size, mtime, inode }, content: (header, payload), sums })
+}
+
+fn decode_sum(input: &mut Decoder<'_>) -> Result<Checksum, DecodeError> {
+    let kind: ChecksumType = input.text()?.parse().map_err(|_| DecodeError("unknown checksum type"))?;
+    Checksum::new(kind, &input.text()?).map_err(|_| DecodeError("bad checksum digits"))
+}
+
+/// A block and, if it stands in the checkpoint, its bytes.
+struct Place {
+    block: Block,
+    own: Option<Vec<u8>>,
+}
+
+struct Segment {
+    path: PathBuf,
+    data: Arc<File>,
+    places: [Vec<Place>; STREAMS],
+    records: Vec<(KnownFile, [Part; STREAMS])>,
+}
+
+/// Where a record is among checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    segment: u32,
+    record: u32,
+}
+
+/// Segment, stream, block; newest last.
+type BlockCache = VecDeque<((u32, usize, u32), Arc<Vec<u8>>)>;
+
+/// The records of any number of checkpoints of one owner; can be shared by threads.
+pub struct Checkpoints {
+    owner: [u8; 32],
+    segments: Vec<Segment>,
+    by_path: HashMap<String, Taken>,
+    kept: u64,
+    cache: Mutex<BlockCache>,
+}
+
+impl Checkpoints {
+    /// None yet.
+    pub fn new(owner: [u8; 32]) -> Self {
+        Self { owner, segments: Vec::new(), by_path: HashMap::new(), kept: 0, cache: Mutex::default() }
+    }
+
+    /// Number of files that are known.
+    pub fn len(&self) -> usize {
+        self.by_path.len()
+    }
+
+    /// Whether no file is known.
+    pub fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+
+    /// Adds a checkpoint, open as `file`, of the unsealed (or sealed) file of records that is open as `data`. Of two
+    /// records for one path the first added counts. Returns how many records it has. `path` is for messages.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, belongs to another owner, or is too large.
+    pub fn add(&mut self, path: &Path, file: &File, data: &Arc<File>) -> Result<usize, RecordsError> {
+        let io = |source| RecordsError::Io { action: "open", path: path.to_owned(), source };
+        let damaged = |error: DecodeError| RecordsError::Damaged { path: path.to_owned(), what: error.0.to_owned() };
+        let size = file.metadata().map_err(io)?.len();
+        let data_size = data.metadata().map_err(io)?.len();
+        if size < HEAD_SIZE + FOOTER_SIZE {
+            return Err(damaged(DecodeError("it is too short")));
+        }
+        let too_large = || RecordsError::TooLarge { path: path.to_owned(), what: "checkpoints keep at most 1 GiB" };
+        // In memory an index has about its size on disk.
+        self.kept = self.kept.checked_add(size).filter(|kept| *kept <= MAX_KEPT).ok_or_else(too_large)?;
+        let head = read_at(file, 0, HEAD_SIZE).map_err(io)?;
+        let ends = read_at(file, size - FOOTER_SIZE, FOOTER_SIZE).map_err(io)?;
+        let (index, records) = check_ends(&FORMAT, &head, &ends, size).map_err(damaged)?;
+        let bytes = read_at(file, index.offset, index.length).map_err(io)?;
+        if Sha256::digest(&bytes)[..] != *index.sha256 {
+            return Err(damaged(DecodeError("the checksum of its index does not match")));
+        }
+        let mut input = Decoder::new(&bytes);
+        if input.raw(32).map_err(damaged)? != self.owner {
+            return Err(damaged(DecodeError("it belongs to another job")));
+        }
+        let places = decode_places(&mut input, index.offset, data_size).map_err(damaged)?;
+        let places = load_own(file, places).map_err(io)?;
+        let records = decode_records(&mut input, records, &places).map_err(damaged)?;
+        Ok(self.insert(Segment { path: path.to_owned(), data: Arc::clone(data), places, records }))
+    }
+
+    fn insert(&mut self, segment: Segment) -> usize {
+        // Fewer than 2^32: each has at least a head's bytes of `MAX_KEPT`.
+        let number = self.segments.len() as u32;
+        for (record, (file, _)) in segment.records.iter().enumerate() {
+            let taken = Taken { segment: number, record: record as u32 };
+            self.by_path.entry(file.locator.path.clone()).or_insert(taken);
+        }
+        let count = segment.records.len();
+        self.segments.push(segment);
+        count
+    }
+
+    /// The record of a file that looks as it did then.
+    pub fn find(&self, locator: &FileLocator) -> Option<(Taken, &KnownFile)> {
+        let taken = *self.by_path.get(&locator.path)?;
+        let (file, _) = self.segments.get(taken.segment as usize)?.records.get(taken.record as usize)?;
+        (file.locator == *locator).then_some((taken, file))
+    }
+
+    /// Reads a record, ready to be added to another file, and decodes its facts.
+    ///
+    /// # Errors
+    /// When a block of it is damaged or cannot be read.
+    pub fn record(&self, taken: Taken) -> Result<(Record, FileIdentity, Package), RecordsError> {
+        let no_record = || RecordsError::NoRecord {
+            path: PathBuf::from("(checkpoints)"),
+            id: crate::RecordId(taken.record),
+            len: 0,
+        };
+        let segment = self.segments.get(taken.segment as usize).ok_or_else(no_record)?;
+        let (_, parts) = segment.records.get(taken.record as usize).ok_or_else(no_record)?;
+        let part = |stream: usize| -> Result<Vec<u8>, RecordsError> {
+            let block = self.block(taken.segment, segment, stream, parts[stream].block)?;
+            let (start, length) = (parts[stream].offset as usize, parts[stream].length as usize);
+            // Parts lie within their blocks: `decode_part`.
+            Ok(block.get(start..start + length).unwrap_or_default().to_vec())
+        };
+        let record = Record { facts: part(0)?, primary: part(1)?, filelists: part(2)?, other: part(3)? };
+        let damaged =
+            |error: DecodeError| RecordsError::Damaged { path: segment.path.clone(), what: error.0.to_owned() };
+        for fragment in [&record.primary, &record.filelists, &record.other] {
+            Fragment::decode(fragment).map_err(damaged)?;
+        }
+        let (identity, package) = decode_facts(&record.facts).map_err(damaged)?;
+        Ok((record, identity, package))
+    }
+
+    fn block(
+        &self,
+        segment_number: u32,
+        segment: &Segment,
+        stream: usize,
+        number: u32,
+    ) -> Result<Arc<Vec<u8>>, RecordsError> {
+        let key = (segment_number, stream, number);
+        {
+            let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, block)) = cache.iter().rev().find(|(cached, _)| *cached == key) {
+                return Ok(Arc::clone(block));
+            }
+        }
+        let damaged = |what: String| RecordsError::Damaged { path: segment.path.clone(), what };
+        let place = segment.places[stream].get(number as usize);
+        let place = place.ok_or_else(|| damaged("a record names an unknown block".to_owned()))?;
+        let io = |source| RecordsError::Io { action: "read", path: segment.path.clone(), source };
+        let read = || read_at(&segment.data, place.block.offset, u64::from(place.block.packed)).map_err(io);
+        let unpacked = match &place.own {
+            Some(packed) => unpack(&place.block, packed),
+            None => unpack(&place.block, &read()?),
+        };
+        let block = Arc::new(unpacked.map_err(damaged)?);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.push_back((key, Arc::clone(&block)));
+        let mut total: usize = cache.iter().map(|(_, block)| block.len()).sum();
+        while total > CACHED {
+            total -= cache.pop_front().map_or(total, |(_, block)| block.len());
+        }
+        Ok(block)
+    }
+}
+
+/// Blocks of all streams; those of the checkpoint itself lie before its index, at `own_end`, and follow each other.
+fn decode_places(
+    input: &mut Decoder<'_>,
+    own_end: u64,
+    data_size: u64,
+) -> Result<[Vec<(bool, Block)>; STREAMS], DecodeError> {
+    let mut places: [Vec<(bool, Block)>; STREAMS] = Default::default();
+    let mut own = 0u64;
+    for list in &mut places {
+        for _ in 0..input.count(49)? {
+            let here = input.flag()?;
+            let block = decode_block(input, if here { own_end } else { data_size })?;
+            own += if here { u64::from(block.packed) } else { 0 };
+            list.push((here, block));
+        }
+    }
+    // Else a small file could ask for a lot of memory.
+    if own > own_end { Err(DecodeError("its blocks overlap")) } else { Ok(places) }
+}
+
+fn load_own(file: &File, places: [Vec<(bool, Block)>; STREAMS]) -> io::Result<[Vec<Place>; STREAMS]> {
+    let mut loaded: [Vec<Place>; STREAMS] = Default::default();
+    for (list, blocks) in loaded.iter_mut().zip(places) {
+        for (here, block) in blocks {
+            let own = if here { Some(read_at(file, block.offset, u64::from(block.packed))?) } else { None };
+            list.push(Place { block, own });
+        }
+    }
+    Ok(loaded)
+}
+
+type Records = Vec<(KnownFile, [Part; STREAMS])>;
+
+fn decode_records(input: &mut Decoder<'_>, count: u32, places: &[Vec<Place>; STREAMS]) -> Result<Records, DecodeError> {
+    if count as usize > input.rest().len() / SMALLEST_ENTRY {
+        return Err(DecodeError("its index has another number of records"));
+    }
+    let mut records = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let file = decode_file(input)?;
+        let mut parts = [Part { block: 0, offset: 0, length: 0 }; STREAMS];
+        for (part, list) in parts.iter_mut().zip(places) {
+            *part = decode_part(input, |number| list.get(number).map(|place| &place.block))?;
+            if part.length as usize > MAX_PART {
+                return Err(DecodeError("a record is too large"));
+            }
+        }
+        records.push((file, parts));
+    }
+    input.end()?;
+    Ok(records)
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! Going on where an earlier attempt at the same job ended, whatever ended it.
+//!
+//! While packages are read, checkpoints are sealed in `staging/checkpoints`: [`tutti_repodata::checkpoint`]. A later
+//! attempt takes from them the records of files that look as they did, and reads the others. The outputs are the same
+//! bytes: records are added in the same order, and nothing of an output depends on where a record came from.
+//!
+//! What earlier attempts left is foreign matter: damaged checkpoints are noted in the log and ignored, and a record
+//! counts only if all that can be checked without reading its file fits.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{Mode, OFlags};
+use tutti_distro::layout::package_file_name;
+use tutti_job::LogicalPath;
+use tutti_repodata::{Checkpoints, ChecksumType, FileLocator, KnownFile, RecordsWriter};
+
+use super::{
+    read::{Found, facts},
+    sources::SourceFile,
+};
+use crate::{JobContext, error::chain, log, sandbox::CHECKPOINTS};
+
+/// Most checkpoints of one attempt that are looked at.
+const MAX_CHECKPOINTS: usize = 4096;
+/// Notes in the log about damaged records.
+const MAX_NOTES: u64 = 10;
+
+/// How often a checkpoint is made: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) packages: usize,
+    pub(crate) time: Duration,
+}
+
+/// A kill costs at most this much; an undisturbed job pays a few milliseconds for each.
+impl Default for Pace {
+    fn default() -> Self {
+        Self { packages: 5_000, time: Duration::from_secs(5) }
+    }
+}
+
+/// How a file looks, under the name that all hosts have for it.
+pub(super) fn locator(logical: &LogicalPath, metadata: &fs::Metadata) -> FileLocator {
+    FileLocator {
+        path: logical.to_string(),
+        size: metadata.size(),
+        // Nanoseconds are below 10^9.
+        mtime: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)),
+        inode: metadata.ino(),
+    }
+}
+
+/// What earlier attempts read.
+pub(super) struct Earlier {
+    checkpoints: Checkpoints,
+    taken: AtomicU64,
+    notes: AtomicU64,
+}
+
+impl Earlier {
+    /// Looks at the staging directories of earlier attempts, the newest first.
+    pub(super) fn open(context: &JobContext) -> Self {
+        let mut checkpoints = Checkpoints::new(*context.spec.key().as_bytes());
+        for staging in &context.earlier {
+            add_attempt(context, staging, &mut checkpoints);
+        }
+        if !checkpoints.is_empty() {
+            log!(context, "earlier attempts left the records of {} packages", checkpoints.len());
+        }
+        Self { checkpoints, taken: AtomicU64::new(0), notes: AtomicU64::new(0) }
+    }
+
+    /// How many packages were taken over.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The record of a file that looks as it did when it was read. With none, the file is to be read.
+    pub(super) fn take(&self, context: &JobContext, kind: ChecksumType, source: &SourceFile) -> Option<Found> {
+        if self.checkpoints.is_empty() {
+            return None;
+        }
+        let locator = locator(&source.logical, &fs::metadata(&source.path).ok()?);
+        let (place, known) = self.checkpoints.find(&locator)?;
+        let (record, identity, package) = match self.checkpoints.record(place) {
+            Ok(found) => found,
+            Err(error) => {
+                if self.notes.fetch_add(1, Ordering::Relaxed) < MAX_NOTES {
+                    log!(context, "{} is read again: {}", source.path.display(), chain(&error));
+                }
+                return None;
+            }
+        };
+        let checksum = known.sums.first().filter(|sum| sum.kind() == kind && **sum == identity.checksum)?.clone();
+        let same_file = identity.size == locator.size && identity.mtime == u64::try_from(locator.mtime.0).unwrap_or(0);
+        let listed = source.expected.as_ref().is_none_or(|expected| known.sums.contains(expected));
+        if !same_file || !listed || package_file_name(&package.nevra()).is_err() {
+            return None;
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        context.counters.add("rpm_files_taken_over", 1);
+        let facts = facts(package, locator.size, locator.mtime.0, checksum, known.content);
+        Some(Found { facts, record, known: known.clone() })
+    }
+}
+
+/// Opens a regular file; links, pipes and devices are refused, and do not block.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a regular file")) }
+}
+
+fn add_attempt(context: &JobContext, staging: &Path, checkpoints: &mut Checkpoints) {
+    let names = match names(&staging.join(CHECKPOINTS)) {
+        Ok(names) if names.is_empty() => return,
+        Ok(names) => names,
+        Err(error) => return log!(context, "checkpoints in {} are not used: {error}", staging.display()),
+    };
+    // Sealed, or as the end of its writer left it.
+    let data = ["out/records.partial", "out/records"].iter().find_map(|name| open_regular(&staging.join(name)).ok());
+    let Some(data) = data.map(Arc::new) else {
+        return log!(context, "checkpoints in {} are not used: what they lead to is gone", staging.display());
+    };
+    for path in names.into_values() {
+        let added = open_regular(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|file| checkpoints.add(&path, &file, &data).map_err(|error| chain(&error)));
+        if let Err(error) = added {
+            log!(context, "checkpoint {} is not used: {error}", path.display());
+        }
+    }
+}
+
+/// Sealed checkpoints of an attempt by number.
+fn names(directory: &Path) -> io::Result<BTreeMap<u32, PathBuf>> {
+    let mut names = BTreeMap::new();
+    let items = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        items => items?,
+    };
+    for item in items.take(MAX_CHECKPOINTS) {
+        let item = item?;
+        let number = item.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+        names.extend(number.map(|number| (number, item.path())));
+    }
+    Ok(names)
+}
+
+const PREFIX: &str = "records-";
+
+/// Makes checkpoints while records are written.
+pub(super) struct Checkpointer<'a> {
+    context: &'a JobContext,
+    owner: [u8; 32],
+    pace: Pace,
+    number: u32,
+    last: Instant,
+    files: Vec<KnownFile>,
+    /// A checkpoint could not be written: the job goes on without.
+    broken: bool,
+}
+
+impl<'a> Checkpointer<'a> {
+    pub(super) fn new(context: &'a JobContext, pace: Pace) -> Self {
+        let (owner, last) = (*context.spec.key().as_bytes(), Instant::now());
+        Self { context, owner, pace, number: 0, last, files: Vec::new(), broken: false }
+    }
+
+    /// Notes the file whose record was just added, and makes a checkpoint when it is time.
+    pub(super) fn added(&mut self, writer: &mut RecordsWriter, file: KnownFile) {
+        if self.broken {
+            return;
+        }
+        self.files.push(file);
+        let asked = tutti_failpoint::hit_for("pkgset.checkpoint.due", &self.context.job_name).is_err();
+        if asked || self.files.len() >= self.pace.packages || self.last.elapsed() >= self.pace.time {
+            self.write(writer);
+        }
+    }
+
+    /// The job fails: what was read is kept for a retry.
+    pub(super) fn failed(&mut self, writer: &mut RecordsWriter) {
+        if !self.broken && !self.files.is_empty() {
+            self.write(writer);
+        }
+    }
+
+    /// All was read. A job that took long enough to have checkpoints covers its last packages too: compiling universes
+    /// takes a while as well.
+    pub(super) fn complete(&mut self, writer: &mut RecordsWriter) {
+        if self.number > 0 {
+            self.failed(writer);
+        }
+    }
+
+    fn write(&mut self, writer: &mut RecordsWriter) {
+        match self.try_write(writer) {
+            Ok(size) => {
+                self.context.counters.add("checkpoint_bytes", size);
+                self.files.clear();
+                self.last = Instant::now();
+                // Where a test holds the job, or kills it; an error here is none of the job's.
+                let _ = tutti_failpoint::hit_for("pkgset.checkpoint.made", &self.context.job_name);
+            }
+            Err(error) => {
+                // The job does not need it, and the outputs will meet the same disk.
+                log!(self.context, "no more checkpoints: {error}");
+                (self.broken, self.files) = (true, Vec::new());
+            }
+        }
+    }
+
+    fn try_write(&mut self, writer: &mut RecordsWriter) -> Result<u64, String> {
+        self.number += 1;
+        let directory = self.context.checkpoints().map_err(|error| error.one_line())?;
+        let path = directory.join(format!("{PREFIX}{:06}", self.number));
+        writer.checkpoint(&path, &self.owner, &self.files).map_err(|error| chain(&error))
+    }
+}
