@@ -4,6 +4,7 @@
 //! Functions here panic when something is not as it must be: they are the arms and legs of tests.
 //!
 //! * [`program`] runs `tutti` with a time limit; [`farm`] keeps a controller and workers running.
+//! * [`supervised`] is a farm whose processes are killed and started again; [`chaos`] does that, and measures.
 //! * [`scratch`] is a directory that is kept when its test fails.
 //! * [`sources`] makes what is composed: the demo distribution, real RPMs, generated corpora.
 //! * [`stream`] reads `--format json`; [`compose`] looks at a finished compose; [`tree`] compares two.
@@ -12,6 +13,7 @@
 
 #![expect(clippy::panic, clippy::missing_panics_doc, reason = "a test's helpers fail the test")]
 
+pub mod chaos;
 pub mod compose;
 pub mod corpus;
 pub mod farm;
@@ -24,4 +26,5 @@ pub mod scratch;
 pub mod skip;
 pub mod sources;
 pub mod stream;
+pub mod supervised;
 pub mod tree;

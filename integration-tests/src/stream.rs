@@ -33,6 +33,12 @@ pub fn text<'a>(event: &'a Value, field: &str) -> &'a str {
     event[field].as_str().unwrap_or_default()
 }
 
+/// How an attempt ended: the word before its cause.
+#[must_use]
+pub fn result_of(attempt: &Value) -> &str {
+    text(attempt, "result").split(':').next().unwrap_or_default()
+}
+
 /// Whether this event says that a job came to its end.
 #[must_use]
 pub fn job_over(event: &Value) -> bool {

@@ -37,38 +37,63 @@ pub fn list(top: &Path) -> BTreeMap<String, (char, u64)> {
 /// Reads a tree.
 #[must_use]
 pub fn snapshot(top: &Path) -> BTreeMap<String, Entry> {
-    let mut found = BTreeMap::new();
-    walk(top, "", &mut |path, metadata| {
-        let full = top.join(path);
-        let kind = kind(metadata);
-        let content = match kind {
-            'f' => digest(&full),
-            'l' => fs::read_link(&full).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default(),
-            _ => String::new(),
-        };
-        let mode = if kind == 'l' { 0 } else { metadata.permissions().mode() & 0o7777 };
-        let mtime = path.ends_with(".rpm").then(|| metadata.mtime());
-        found.insert(path.to_owned(), Entry { kind, mode, content, mtime });
-    });
-    found
+    Reader::default().snapshot(top)
 }
 
 /// Differences of two trees, one a line; none if they are equal.
 #[must_use]
 pub fn differences(first: &Path, second: &Path) -> Vec<String> {
-    let (first, second) = (snapshot(first), snapshot(second));
-    let mut found = Vec::new();
-    for (path, entry) in &first {
-        match second.get(path) {
-            None => found.push(format!("{path}: only in the first")),
-            Some(other) if other != entry => found.push(format!("{path}: {entry:?} and {other:?}")),
-            Some(_) => {}
-        }
+    let mut reader = Reader::default();
+    Reader::differences(&reader.snapshot(first), &reader.snapshot(second))
+}
+
+/// Reads trees that share files: each file once.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// Digests by device, inode, size and modification time.
+    digests: BTreeMap<(u64, u64, u64, i64, i64), String>,
+}
+
+impl Reader {
+    /// Reads a tree.
+    pub fn snapshot(&mut self, top: &Path) -> BTreeMap<String, Entry> {
+        let mut found = BTreeMap::new();
+        walk(top, "", &mut |path, metadata| {
+            let full = top.join(path);
+            let kind = kind(metadata);
+            let content = match kind {
+                'f' => self.digest(&full, metadata),
+                'l' => fs::read_link(&full).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default(),
+                _ => String::new(),
+            };
+            let mode = if kind == 'l' { 0 } else { metadata.permissions().mode() & 0o7777 };
+            let mtime = path.ends_with(".rpm").then(|| metadata.mtime());
+            found.insert(path.to_owned(), Entry { kind, mode, content, mtime });
+        });
+        found
     }
-    found.extend(
-        second.keys().filter(|path| !first.contains_key(*path)).map(|path| format!("{path}: only in the second")),
-    );
-    found
+
+    fn digest(&mut self, path: &Path, metadata: &fs::Metadata) -> String {
+        let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
+        let key = (device, inode, size, metadata.mtime(), metadata.mtime_nsec());
+        self.digests.entry(key).or_insert_with(|| digest(path)).clone()
+    }
+
+    /// Differences of two trees, one a line; none if they are equal.
+    #[must_use]
+    pub fn differences(first: &BTreeMap<String, Entry>, second: &BTreeMap<String, Entry>) -> Vec<String> {
+        let mut found = Vec::new();
+        for (path, entry) in first {
+            match second.get(path) {
+                None => found.push(format!("{path}: only in the first")),
+                Some(other) if other != entry => found.push(format!("{path}: {entry:?} and {other:?}")),
+                Some(_) => {}
+            }
+        }
+        let more = second.keys().filter(|path| !first.contains_key(*path));
+        found.extend(more.map(|path| format!("{path}: only in the second")));
+        found
+    }
 }
 
 fn kind(metadata: &fs::Metadata) -> char {

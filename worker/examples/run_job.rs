@@ -35,7 +35,8 @@ enum Script {
     Wait {
         file: PathBuf,
     },
-    /// Starts a shell that ignores SIGTERM, in a session of its own too, and waits for ever.
+    /// Starts shells that ignore SIGTERM, in sessions of their own too, one of which forked twice and forgot its
+    /// environment, and waits for ever.
     Stubborn {
         pids: String,
     },
@@ -123,10 +124,12 @@ fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         Script::Stubborn { pids } => {
             let path = context.scratch()?.join(pids);
             let script = "trap '' TERM; echo $$ > \"$0\"; setsid sh -c 'trap \"\" TERM; echo $$ >> \"$0\"; \
-                          while :; do sleep 1; done' \"$0\" & while :; do sleep 1; done";
+                          while :; do sleep 1; done' \"$0\" & \
+                          (setsid env -i /bin/sh -c '(trap \"\" TERM; /bin/sh -c \"trap : HUP; echo \\$\\$ >> $0; \
+                          while :; do /bin/sleep 1; done\" & )' \"$0\" &) ; while :; do sleep 1; done";
             let mut shell =
                 Command::new("sh").args(["-c", script]).arg(&path).spawn().or_fail(FailureClass::Tool, || "sh")?;
-            while fs::read_to_string(&path).unwrap_or_default().lines().count() < 2 {
+            while fs::read_to_string(&path).unwrap_or_default().lines().count() < 3 {
                 std::thread::yield_now();
             }
             context.progress.set("waiting", 0, 0);

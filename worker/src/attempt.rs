@@ -13,7 +13,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -158,6 +157,8 @@ async fn attempt(
     let mut lines = Lines::new(stdout);
     let sent = send_request(&mut stdin, order, earlier, program).await;
     tutti_failpoint::pass("worker.attempt.requested");
+    // A test ends the worker here, as a poison job does.
+    let _ = tutti_failpoint::hit_for("worker.attempt.running", &order.job_name);
     let end = match sent {
         Ok(()) => Box::pin(watch_child(order, begin, &mut child, &mut lines, &mut stop, &status, conditions)).await,
         // A child that could not even read its request says more by its status.
@@ -339,24 +340,25 @@ fn too_long(order: &Order, wall: bool, last: &Status) -> Stop {
 
 /// Ends the leader and takes its status. What it leaves is the caller's to kill.
 async fn end_child(end: &End, child: &mut Child, stdin: ChildStdin, family: &Family) -> Option<ExitStatus> {
-    let patience = match end {
+    let ended = match end {
         End::Stopped(stop) => {
-            family.signal(Signal::TERM);
-            stop.grace
+            family.ask_to_end(stop.grace).await;
+            None
         }
-        End::Reported(_) | End::Exited => SHORT,
-        End::Broken(_) => Duration::ZERO,
+        // It kills what it has left by itself before it ends.
+        End::Reported(_) | End::Exited => timeout(SHORT, child.wait()).await.ok(),
+        End::Broken(_) => None,
     };
-    let ended = timeout(patience, child.wait()).await;
-    // Its end makes the child kill its group; until here it was the child's sign that we live.
-    drop(stdin);
-    match ended {
-        Ok(status) => status.ok(),
-        Err(_) => {
-            family.signal(Signal::KILL);
-            timeout(SHORT, child.wait()).await.ok()?.ok()
+    let status = match ended {
+        Some(status) => status.ok(),
+        None => {
+            let _ = family.extinguish().await;
+            timeout(SHORT, child.wait()).await.ok().and_then(Result::ok)
         }
-    }
+    };
+    // Until here it was the child's sign that we live.
+    drop(stdin);
+    status
 }
 
 async fn last_report(lines: &mut Lines) -> Option<Report> {

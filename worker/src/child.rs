@@ -2,7 +2,7 @@
 //!
 //! It lives no longer than its worker. Until it watches its standard input the kernel kills it when the worker's
 //! spawning thread ends (PR_SET_PDEATHSIG); from then on the end of standard input, which the kernel closes when the
-//! worker dies, makes it kill its whole process group, tools included. The signal is cleared at that moment: it would
+//! worker dies, makes it kill all that it started, tools included. The signal is cleared at that moment: it would
 //! kill this process alone, before it could kill its tools.
 
 use std::{
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal};
 use tutti_job::JobSpec;
 
 use crate::{
-    FailureClass, JobContext, OrFail as _, Output, RunnerError, Runners,
+    FailureClass, JobContext, OrFail as _, Output, RunnerError, Runners, process,
     report::{Cancel, Counters, Log, Pipe, Progress},
     sandbox,
     wire::{Ending, Failure, Line, MAX_LINE, Report, Request, from_hex},
@@ -39,6 +39,11 @@ pub fn main(runners: &Runners) -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    // What its tools leave behind, whatever they forked and renamed, comes to this process.
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        eprintln!("cannot keep track of child processes: {error}");
+        return ExitCode::from(70);
+    }
     // The worker may have died before the signal was set.
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(request.worker) {
         eprintln!("the worker that started this process is gone");
@@ -55,6 +60,7 @@ pub fn main(runners: &Runners) -> ExitCode {
     let _ = tutti_failpoint::hit_for("job.result.before", &subject(&request));
     pipe.send(&Line::Result(report));
     let _ = tutti_failpoint::hit_for("job.result.after", &subject(&request));
+    process::kill_below_self();
     ExitCode::SUCCESS
 }
 
@@ -167,8 +173,9 @@ fn watch_input(cancel: Cancel) -> Result<(), RunnerError> {
         .or_fail(FailureClass::Infra, || "failed to start the thread that watches the worker")
 }
 
-/// Kills the process group that this process leads; where it leads none, only itself.
+/// Kills what this process has below it, the group that it leads, and itself.
 fn end_group() -> ! {
+    process::kill_below_self();
     let own = rustix::process::getpid();
     if rustix::process::getpgrp() == own {
         let _ = rustix::process::kill_process_group(own, Signal::KILL);

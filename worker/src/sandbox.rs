@@ -25,7 +25,9 @@ use crate::{Access, FailureClass, OrFail as _, RunnerError, wire::SandboxMode};
 /// Programs and libraries: readable and executable.
 const PROGRAMS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store"];
 /// Settings and facts of the system: readable.
-const SETTINGS: [&str; 6] = ["/etc", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/dev/urandom", "/dev/zero"];
+/// All of `/proc`: a job finds what it started there. Environments and memory of processes outside of the confinement stay
+/// closed (ptrace rules).
+const SETTINGS: [&str; 4] = ["/etc", "/proc", "/dev/urandom", "/dev/zero"];
 /// Name service: where `/etc/resolv.conf` may lead.
 const RESOLVER: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"];
 /// Written to by tools that throw something away.

@@ -390,8 +390,8 @@ impl Actor {
                 self.apply_late(&compose_id, Event::AcceptTimedOut { fence });
             }
         }
-        // Looked at every tick, so one tick early: suspected within the lease.
-        for (executor, worker_id) in self.workers.suspect(self.timing.lease.saturating_sub(TICK), now) {
+        // Looked at every tick, so early by two: suspected within the lease.
+        for (executor, worker_id) in self.workers.suspect(self.timing.lease.saturating_sub(TICK * 2), now) {
             tracing::warn!(worker_id, executor = format!("{executor:016x}"), "worker suspected: it is silent");
             self.reschedule = true;
         }

@@ -44,11 +44,11 @@ impl Transition<'_> {
     /// An attempt's worker is gone: another try, or the job is to blame.
     pub(super) fn attempt_lost(&mut self, fence: Fence, losses: &[Loss]) {
         let job = fence.job;
-        if self.state(job) == super::JobState::Offered {
-            return self.give_back(fence, AttemptResult::NeverStarted, "worker was lost before it began", 0);
-        }
+        // One that was only asked may have begun: a job that ends its worker at once must come to an end too.
+        let asked = self.state(job) == super::JobState::Offered;
+        let cause = if asked { "worker was lost before it answered" } else { "worker was lost" };
         let class = FailureClass::Infra;
-        self.close_attempt(job, AttemptResult::Lost, Some(class), "worker was lost", Usage::default());
+        self.close_attempt(job, AttemptResult::Lost, Some(class), cause, Usage::default());
         self.edit(job, |record| {
             record.losses = record.losses.saturating_add(1);
             record.outputs.clear();

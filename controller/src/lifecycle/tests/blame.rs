@@ -42,6 +42,17 @@ fn r8_a_poison_job_is_convicted_at_its_third_loss_and_its_neighbour_is_not() {
 }
 
 #[test]
+fn r8_a_job_that_ends_its_worker_before_the_answer_comes_to_an_end_too() {
+    let mut run = apart(1);
+    for executor in [1, 2, 3] {
+        assert_eq!(run.states(), "R");
+        run.offer(0, executor);
+        run.ok(lost(executor));
+    }
+    assert_eq!(run.compose.jobs[0].class, Some(FailureClass::Poisoned));
+}
+
+#[test]
 fn r8_workers_that_are_lost_without_it_acquit_a_job() {
     let mut run = apart(1);
     let mut others = Vec::new();
