@@ -193,6 +193,12 @@ impl Farm {
         found.with_context(|| format!("no process {name}"))
     }
 
+    /// What a process has written to its log.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
     /// What the controller says of its workers, by name; nothing while it does not answer. Of several incarnations the
     /// connected one counts.
     #[must_use]
