@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Compose(ComposeArgs),
     /// Run a controller
     Controller(ControllerArgs),
-    /// Run a worker for a controller
+    /// Run a worker for a controller; SIGTERM lets it finish what it runs, a second one ends that
     Worker(WorkerArgs),
     /// Give a compose to a controller
     Submit(SubmitArgs),
@@ -204,6 +204,12 @@ pub(crate) struct WorkerArgs {
     /// Directory for outcomes that the controller has not yet acknowledged
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// After SIGTERM, give what runs at most this long to end; then end it, as a second SIGTERM does [default: no limit]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drain_limit: Option<u32>,
+    /// Start each job by this program, such as `nice -n 5` or an emulator; it must become the job, not start it
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) job_prefix: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `tutti controller` and `tutti worker`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Runs a worker: SIGTERM lets it finish what runs, a second one or SIGINT ends it with its jobs.
+/// Runs a worker: SIGTERM lets it finish what runs; a second one, SIGINT or the limit of that end it with its jobs.
 pub(crate) async fn worker(args: WorkerArgs) -> Result<u8> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let id = args.id.unwrap_or_else(|| format!("{host}-{}", std::process::id()));
@@ -67,6 +67,9 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<u8> {
     if let Some(cpus) = args.cpus {
         config.cpu_milli = cpus.max(1).saturating_mul(1000);
     }
+    if let Some(prefix) = &args.job_prefix {
+        config.set_job_prefix(prefix.split_ascii_whitespace());
+    }
     config.maps = args.maps.iter().map(|text| map(text)).collect::<Result<_>>()?;
     let shutdown = Shutdown::default();
     let tracker = TaskTracker::new();
@@ -78,7 +81,12 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<u8> {
             _ = interrupt.recv() => return asked.stop.cancel(),
             _ = terminate.recv() => asked.drain.cancel(),
         }
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        let limit = args.drain_limit.map(|seconds| Duration::from_secs(seconds.into()));
+        tokio::select! {
+            _ = interrupt.recv() => {},
+            _ = terminate.recv() => {}
+            () = tokio::time::sleep(limit.unwrap_or(Duration::MAX)) => {}
+        }
         asked.stop.cancel();
     }));
     Box::pin(Worker::run(config, shutdown)).await?;

@@ -9,10 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::program::{self, Ended, kill_group, log_file, run, tutti};
+use rustix::process::{Pid, Signal, kill_process};
 
-/// Longest time for a process to say that it is there.
-const START: Duration = Duration::from_secs(30);
+use crate::program::{self, Ended, LIMIT, kill_group, log_file, run, tutti};
+
+/// Longest time for a process to say that it is there: an emulated one on a busy machine takes a while.
+const START: Duration = Duration::from_secs(120);
 
 /// A process that is killed, with its children, when this is dropped.
 #[derive(Debug)]
@@ -25,6 +27,27 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it alone a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may be gone already: that shows in its status.
+            let _ = kill_process(id, signal);
+        }
+    }
+
+    /// Waits for its end by itself and returns its exit status; -1 for a signal.
+    pub fn wait(&mut self, limit: Duration) -> i32 {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.code().unwrap_or(-1),
+                Ok(None) => assert!(Instant::now() < deadline, "process {} did not end in {limit:?}", self.child.id()),
+                Err(error) => panic!("cannot wait for process {}: {error}", self.child.id()),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Kills it with its children.
@@ -76,11 +99,48 @@ impl Farm {
 
     /// Starts one more worker.
     pub fn add_worker(&mut self, name: &str, environment: &[(&str, &str)]) {
-        let mut command = tutti(["worker", "--controller", &self.address, "--id", name, "--cpus", "2", "--state-dir"]);
-        command.arg(self.directory.join(name));
+        self.add_worker_by(tutti::<&str>([]), name, &[], environment);
+    }
+
+    /// Starts one more worker by another program, with further arguments.
+    pub fn add_worker_by(&mut self, program: Command, name: &str, further: &[&str], environment: &[(&str, &str)]) {
+        let mut command = program;
+        command.args(["worker", "--controller", &self.address, "--id", name, "--cpus", "2"]);
+        command.arg("--state-dir").arg(self.directory.join(name)).args(further);
         command.envs(environment.iter().copied());
         let process = start(command, &self.directory, name, None);
         self.workers.push((name.to_owned(), process));
+    }
+
+    /// A worker that was started under this name.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn worker(&mut self, name: &str) -> &mut Process {
+        let found = self.workers.iter_mut().find(|(known, _)| known == name);
+        &mut found.unwrap_or_else(|| panic!("no worker {name}")).1
+    }
+
+    /// Waits until `tutti drain`, the list of workers, is as wanted; returns it.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub fn wait_for_list(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let listed = self.client(&["drain"]);
+            if wanted(&listed.stdout) {
+                return listed.stdout;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}: {}", listed.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What a worker, or the controller, wrote to its log.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        crate::scratch::read(self.directory.join(format!("{name}.log")))
     }
 
     /// The controller's address.
@@ -117,7 +177,9 @@ impl Farm {
     }
 }
 
-fn start(mut command: Command, directory: &Path, name: &str, ready: Option<&str>) -> Process {
+/// Starts a process whose log lies in `directory`, and waits for the line that says that it is ready.
+#[must_use]
+pub fn start(mut command: Command, directory: &Path, name: &str, ready: Option<&str>) -> Process {
     let what = format!("{command:?}");
     let log = directory.join(format!("{name}.log"));
     command.process_group(0).stdin(Stdio::null()).stderr(log_file(&log));

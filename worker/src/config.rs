@@ -27,7 +27,7 @@ pub struct WorkerConfig {
     pub kinds: Vec<JobKind>,
     /// Directories that lie elsewhere on this host: (as the controller has it, here). First match.
     pub maps: Vec<(PathBuf, PathBuf)>,
-    /// Program of the child processes: this one.
+    /// Program of the child processes: this one, or the first word of [`set_job_prefix`](Self::set_job_prefix).
     pub executable: PathBuf,
     /// Its arguments: `run-job`.
     pub arguments: Vec<String>,
@@ -71,6 +71,18 @@ impl WorkerConfig {
             resend: Duration::from_secs(1),
             orphan_grace: Duration::from_secs(15 * 60),
         })
+    }
+}
+
+impl WorkerConfig {
+    /// Starts each job by way of another program: `words` before what is started already. It must become the job (as
+    /// `nice` or an emulator do): the job's process has to be the worker's own child.
+    pub fn set_job_prefix<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        let mut command: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        command.push(self.executable.to_string_lossy().into_owned());
+        command.append(&mut self.arguments);
+        self.executable = command.remove(0).into();
+        self.arguments = command;
     }
 }
 
@@ -160,5 +172,21 @@ mod tests {
         assert!(config.cpu_milli >= 1000 && config.memory_bytes > 1 << 26);
         assert_eq!(config.kinds.len(), JobKind::ALL.len());
         assert!(!host_arch().is_empty());
+    }
+
+    #[test]
+    fn a_prefix_stands_before_the_program() {
+        let mut config = WorkerConfig::new("w", "/run/tutti.sock", "/var/lib/tutti").unwrap();
+        let own = config.executable.to_string_lossy().into_owned();
+        config.set_job_prefix([]);
+        assert_eq!(
+            (config.executable.to_str(), &config.arguments[..]),
+            (Some(own.as_str()), &["run-job".to_owned()][..])
+        );
+        config.set_job_prefix(["nice", "-n", "5"]);
+        assert_eq!(
+            (config.executable.to_str(), config.arguments.join(" ")),
+            (Some("nice"), format!("-n 5 {own} run-job"))
+        );
     }
 }

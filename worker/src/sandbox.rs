@@ -12,7 +12,10 @@
 //!   more rights than the old one: packages are linked from read-only places, so `staging/trees` grants no write then;
 //! * only the calling thread and its later children are restricted: [`confine`] runs before any thread is started.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated,
@@ -62,11 +65,7 @@ pub fn confine(volumes: &Volumes, access: &Access, mode: SandboxMode) -> Result<
     let blobs = volumes.top.join(Volumes::BLOBS);
     let status = restrict(staging, &blobs, access)
         .or_fail(FailureClass::Infra, || format!("failed to confine the job to {}", staging.display()))?;
-    let condition = match status {
-        RulesetStatus::FullyEnforced => return Ok(None),
-        RulesetStatus::PartiallyEnforced => "sandbox: this kernel enforces only part of the Landlock rules",
-        RulesetStatus::NotEnforced => "sandbox: this kernel has no Landlock, jobs are not confined",
-    };
+    let Some(condition) = lacking(status) else { return Ok(None) };
     match mode {
         SandboxMode::Required => Err(RunnerError::infra(condition)
             .with_hint("boot with lsm=landlock,… on Linux 6.12 or newer, or do not require the sandbox")),
@@ -74,12 +73,37 @@ pub fn confine(volumes: &Volumes, access: &Access, mode: SandboxMode) -> Result<
     }
 }
 
-fn restrict(staging: &Path, blobs: &Path, access: &Access) -> Result<RulesetStatus, RulesetError> {
+/// What jobs on this host will lack of their confinement: known before the first one runs.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub(crate) fn probe() -> io::Result<Option<&'static str>> {
+    let confine = || ruleset(false)?.restrict_self().map(|confined| confined.ruleset);
+    // A thread of its own: it alone is confined, and ends.
+    let probe = std::thread::Builder::new().name("sandbox-probe".into()).spawn(confine)?;
+    let status = probe.join().map_err(|_| io::Error::other("the thread that asked panicked"))?;
+    status.map(lacking).map_err(io::Error::other)
+}
+
+fn lacking(status: RulesetStatus) -> Option<&'static str> {
+    match status {
+        RulesetStatus::FullyEnforced => None,
+        RulesetStatus::PartiallyEnforced => Some("sandbox: this kernel enforces only part of the Landlock rules"),
+        RulesetStatus::NotEnforced => Some("sandbox: this kernel has no Landlock, jobs are not confined"),
+    }
+}
+
+/// Everything is handled, nothing allowed.
+fn ruleset(network: bool) -> Result<RulesetCreated, RulesetError> {
     let mut rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5))?.scope(Scope::from_all(ABI::V6))?;
-    if !access.network {
+    if !network {
         rules = rules.handle_access(AccessNet::ConnectTcp | AccessNet::BindTcp)?;
     }
-    let mut rules = rules.create()?;
+    rules.create()
+}
+
+fn restrict(staging: &Path, blobs: &Path, access: &Access) -> Result<RulesetStatus, RulesetError> {
+    let mut rules = ruleset(access.network)?;
     for path in PROGRAMS {
         rules = allow(rules, Path::new(path), EXECUTE)?;
     }

@@ -29,10 +29,10 @@ use crate::{
     journal::{Journal, Record},
     offer,
     process::Spawner,
-    sandbox::CHECKPOINTS,
+    sandbox::{self, CHECKPOINTS},
     session::{self, Event, Links, Outgoing, Route},
     state::{Effect, Facts, Key, Leftovers, State},
-    wire::Ending,
+    wire::{Ending, SandboxMode},
 };
 
 /// Least time between two Progress messages.
@@ -85,6 +85,7 @@ impl Worker {
         drop(event);
         worker.tracker.close();
         worker.tracker.wait().await;
+        tracing::info!(unsettled = worker.state.unsettled(), "worker ends");
         Ok(())
     }
 
@@ -105,6 +106,7 @@ impl Worker {
         for (key, record) in journal.load().map_err(state_dir)? {
             state.hold(key, record.outcome.unwrap_or_default(), record.staging.into(), Instant::now());
         }
+        state.add_conditions(sandbox_conditions(config.sandbox));
         let sync = watch::Sender::new(state.sync());
         let hello = watch::Sender::new(hello(&config, incarnation, &state));
         let program = Program {
@@ -153,6 +155,7 @@ impl Worker {
                 () = shutdown.stop.cancelled(), if !stopped => {
                     (stopped, draining) = (true, true);
                     self.drain();
+                    tracing::info!(running = self.state.running(), "stopping: ends what runs");
                     let effects = self.state.stop_all(FailureClass::Cancelled, "the worker was stopped");
                     self.perform(effects);
                 }
@@ -181,6 +184,7 @@ impl Worker {
 
     fn drain(&mut self) {
         self.state.drain();
+        tracing::info!(running = self.state.running(), "draining: takes nothing new and finishes what runs");
         let reason = String::from("the worker was asked to end");
         self.perform(vec![Effect::Send(Up::Drain(DrainRequest { reason }))]);
     }
@@ -373,6 +377,21 @@ impl Worker {
 /// Whether a later attempt may go on from what is in this staging directory.
 fn has_checkpoints(staging: &Path) -> bool {
     std::fs::read_dir(staging.join(CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
+}
+
+/// What a person should know of this host's sandbox before any job runs.
+fn sandbox_conditions(mode: SandboxMode) -> Vec<String> {
+    let condition = match mode {
+        SandboxMode::Off => Some("sandbox: switched off, jobs are not confined".to_owned()),
+        SandboxMode::BestEffort | SandboxMode::Required => match sandbox::probe() {
+            Ok(condition) => condition.map(str::to_owned),
+            Err(error) => Some(format!("sandbox: cannot tell whether jobs are confined: {error}")),
+        },
+    };
+    if let Some(condition) = &condition {
+        tracing::warn!(condition, "jobs on this host are less confined than they should be");
+    }
+    condition.into_iter().collect()
 }
 
 async fn run_attempt(

@@ -266,6 +266,14 @@ async fn a_draining_worker_finishes_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_sandbox_is_said_before_any_job_runs() {
+    let mut rig = Rig::start_with(|config| config.sandbox = tutti_worker::SandboxMode::Off);
+    let mut link = rig.welcome().await;
+    let sync = link.sync(|_| true).await;
+    assert_eq!(sync.conditions, ["sandbox: switched off, jobs are not confined"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_write_nothing_outside_their_staging_directory() {
     let mut rig = Rig::start();
     let mut link = rig.welcome().await;

@@ -74,8 +74,15 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// With a worker whose configuration is altered.
+    pub(crate) fn start_with(alter: impl FnOnce(&mut WorkerConfig)) -> Self {
         let mut rig = Self::without_worker();
-        rig.worker = rig.tracker.spawn(Worker::run(config(rig.directory.path()), rig.shutdown.clone()));
+        let mut config = config(rig.directory.path());
+        alter(&mut config);
+        rig.worker = rig.tracker.spawn(Worker::run(config, rig.shutdown.clone()));
         rig
     }
 
