@@ -21,7 +21,7 @@ use tutti_failpoint::pass;
 use tutti_job::Volumes;
 use tutti_proto::compose::compose_service_client::ComposeServiceClient;
 use tutti_telemetry::task::spawn_named_until_done;
-use tutti_worker::{Shutdown, Worker, WorkerConfig, WorkerError};
+use tutti_worker::{Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 
 use crate::connect::{self, Address};
 
@@ -152,6 +152,8 @@ type RunningWorker = (Shutdown, JoinHandle<Result<(), WorkerError>>);
 fn worker(tracker: &TaskTracker, top: &Path, socket: &Path, jobs: Option<u32>) -> Result<RunningWorker> {
     let state_dir = top.join(Volumes::STAGING).join("worker");
     let mut config = WorkerConfig::new("local", socket.display().to_string(), state_dir)?;
+    // Whoever owns the compose's state is alone with its directories.
+    config.state_guard = StateGuard::Caller;
     if let Some(jobs) = jobs {
         config.cpu_milli = jobs.saturating_mul(1000);
     }

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod engine;
 pub mod history;
+pub mod latest;
 pub mod lifecycle;
 pub mod plan;
 pub mod publish;

@@ -1,4 +1,4 @@
-//! The compose volume as the controller uses it: making a compose's directory, its blobs, STATUS and `latest-` link.
+//! The compose volume as the controller uses it: making a compose's directory, its blobs and STATUS.
 //!
 //! Every step is idempotent, so it can be done again after a crash. Files appear by rename, whole or not at all.
 //! The volume may be NFS: no locks, no appends by two writers, and calls whose reply may be lost are [`tutti_files`]'s.
@@ -232,26 +232,6 @@ pub fn write_status(top: &Path, status: &str) -> Result<(), VolumeError> {
     Ok(())
 }
 
-/// Points `target/latest-…` to the compose, replacing an older link by rename.
-///
-/// # Errors
-/// I/O errors; something that is not a link stands in the way.
-pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(), VolumeError> {
-    failpoint!("volume.latest_link.before");
-    let path = target.join(link);
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.file_type().is_symlink()) {
-        let error = io::Error::new(io::ErrorKind::AlreadyExists, "exists and is not a symbolic link");
-        return Err(at("replace", &path)(error));
-    }
-    let temporary = target.join(format!(".{link}.{compose_id}.tmp"));
-    // One of the same name is of this compose, left by a crash.
-    tutti_files::symlink(Path::new(compose_id), &temporary).map_err(at("link", &temporary))?;
-    failpoint!("volume.latest_link.made");
-    tutti_files::rename(&temporary, &path).map_err(at("replace", &path))?;
-    failpoint!("volume.latest_link.moved");
-    sync_directory(target)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,17 +281,7 @@ mod tests {
         put_blob(&volumes, b"abd").unwrap();
         let directory = volumes.blob(&Digest::of(b"abd")).parent().unwrap().to_owned();
         assert_eq!(SYNCED.take().last(), Some(&directory));
-        move_latest_link(top.path(), "latest-C-1", "C-1-0").unwrap();
+        crate::latest::move_latest_link(top.path(), "latest-C-1", "C-1-0").unwrap();
         assert_eq!(SYNCED.take(), [top.path()]);
-    }
-
-    #[test]
-    fn latest_link_is_replaced_but_never_a_directory() {
-        let target = tempfile::tempdir().unwrap();
-        move_latest_link(target.path(), "latest-C-1", "C-1-0").unwrap();
-        move_latest_link(target.path(), "latest-C-1", "C-1-1").unwrap();
-        assert_eq!(fs::read_link(target.path().join("latest-C-1")).unwrap(), Path::new("C-1-1"));
-        fs::create_dir(target.path().join("latest-D-1")).unwrap();
-        assert!(move_latest_link(target.path(), "latest-D-1", "D-1-0").is_err());
     }
 }

@@ -25,6 +25,7 @@ pub mod real_rpms;
 pub mod scratch;
 pub mod skip;
 pub mod sources;
+pub mod strace;
 pub mod stream;
 pub mod supervised;
 pub mod tree;

@@ -35,12 +35,24 @@ pub struct WorkerConfig {
     pub sandbox: SandboxMode,
     /// Directory of this worker alone, where unsettled outcomes are kept.
     pub state_dir: PathBuf,
+    /// How other workers are kept out of it.
+    pub state_guard: StateGuard,
     /// Certificates; none on a Unix socket.
     pub tls: Option<Tls>,
     /// First pause before an outcome is sent again.
     pub resend: Duration,
     /// How long attempts go on without a controller, until one says otherwise.
     pub orphan_grace: Duration,
+}
+
+/// How other workers are kept out of a worker's state directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateGuard {
+    /// By a lock: the directory is local.
+    #[default]
+    Lock,
+    /// By whoever starts the worker. The directory may lie on a shared volume, where nothing is locked.
+    Caller,
 }
 
 impl WorkerConfig {
@@ -67,6 +79,7 @@ impl WorkerConfig {
             arguments: vec!["run-job".into()],
             sandbox: SandboxMode::BestEffort,
             state_dir: state_dir.into(),
+            state_guard: StateGuard::Lock,
             tls: None,
             resend: Duration::from_secs(1),
             orphan_grace: Duration::from_secs(15 * 60),

@@ -9,7 +9,7 @@ use prost::Message as _;
 use tutti_job::Digest;
 use tutti_proto::worker::Outcome;
 
-use crate::state::Key;
+use crate::{config::StateGuard, state::Key};
 
 /// Largest journal file that is read, bytes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -27,20 +27,23 @@ pub(crate) struct Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     directory: PathBuf,
-    /// Locked as long as it is open. The state directory is local: locks work there.
-    _lock: Arc<fs::File>,
+    /// Locked as long as it is open, with [`StateGuard::Lock`].
+    _lock: Option<Arc<fs::File>>,
 }
 
 impl Journal {
-    pub(crate) fn open(state: &std::path::Path) -> io::Result<Self> {
+    pub(crate) fn open(state: &std::path::Path, guard: StateGuard) -> io::Result<Self> {
         let directory = state.join("outcomes");
         fs::create_dir_all(&directory)?;
+        if guard == StateGuard::Caller {
+            return Ok(Self { directory, _lock: None });
+        }
         let lock = fs::File::create(state.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::Error::other("another worker uses it"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Self { directory, _lock: Arc::new(lock) })
+        Ok(Self { directory, _lock: Some(Arc::new(lock)) })
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -109,17 +112,17 @@ mod tests {
     #[test]
     fn records_survive_and_damage_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = Journal::open(directory.path()).unwrap();
+        let journal = Journal::open(directory.path(), StateGuard::Lock).unwrap();
         let key = Key { compose_id: "../C/1".into(), fence: Fence { job: 1, attempt: 2, executor: 3 } };
         let outcome = Outcome { fence: Some(key.to_proto()), ..Outcome::default() };
         let record = Record { outcome: Some(outcome), staging: "/s".into() };
         journal.put(&key, &record).unwrap();
         fs::write(directory.path().join("outcomes/x.outcome"), b"\xff\xff").unwrap();
         fs::write(directory.path().join("outcomes/y.new"), b"half").unwrap();
-        let error = Journal::open(directory.path()).unwrap_err();
+        let error = Journal::open(directory.path(), StateGuard::Lock).unwrap_err();
         assert!(error.to_string().contains("another worker"), "{error}");
         drop(journal);
-        let journal = Journal::open(directory.path()).unwrap();
+        let journal = Journal::open(directory.path(), StateGuard::Lock).unwrap();
         assert_eq!(journal.load().unwrap(), [(key.clone(), record)]);
         assert!(directory.path().join("outcomes/x.bad").exists());
         journal.remove(&key).unwrap();

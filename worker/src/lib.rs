@@ -23,7 +23,7 @@ mod state;
 pub mod wire;
 mod worker;
 
-pub use config::{Shutdown, WorkerConfig, WorkerError};
+pub use config::{Shutdown, StateGuard, WorkerConfig, WorkerError};
 pub use error::{FailureClass, OrFail, RunnerError};
 pub use runner::{Access, JobContext, Output, RunnerFn, Runners};
 pub use session::Tls;

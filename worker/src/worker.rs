@@ -91,7 +91,7 @@ impl Worker {
 
     fn start(config: WorkerConfig, statuses: mpsc::Sender<(Key, Status)>) -> Result<Self, WorkerError> {
         let state_dir = |source| WorkerError::StateDir { path: config.state_dir.clone(), source };
-        let journal = Journal::open(&config.state_dir).map_err(state_dir)?;
+        let journal = Journal::open(&config.state_dir, config.state_guard).map_err(state_dir)?;
         let incarnation = session::random();
         let capacity =
             proto::Resources { cpu_milli: config.cpu_milli, memory_bytes: config.memory_bytes, disk_bytes: 0 };

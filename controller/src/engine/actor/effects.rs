@@ -9,6 +9,7 @@ use tutti_proto::worker::{self as wire, session_response::Message};
 use super::{Actor, now};
 use crate::{
     engine::{Command, live::Busy, points, submission},
+    latest,
     lifecycle::{Effect, Event, FailureClass, Output, Status, Usage},
     publish::{self, PublishError, ReportedOutput},
     service::fence_to,
@@ -243,7 +244,7 @@ impl Actor {
             }
             let result = patiently(|| volume::write_status(&volumes.top, status.as_str()), |_| true);
             if let (Ok(()), Some(link), Some(target)) = (&result, &link, volumes.top.parent())
-                && let Err(error) = volume::move_latest_link(target, link, &compose_id)
+                && let Err(error) = latest::move_latest_link(target, link, &compose_id)
             {
                 // The compose is whole without it; something else stands where the link should be.
                 tracing::error!(compose_id, error = %submission::chain(&error), "cannot move the latest link");
