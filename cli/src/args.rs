@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Submit(SubmitArgs),
     /// List a controller's composes
     List(ClientArgs),
-    /// Show a compose: jobs by kind, critical path, what failed
+    /// Show a compose: jobs by kind, critical path, what failed, and each attempt of what did not succeed at once
     Show(OneArgs),
     /// Follow a compose to its end
     Watch(WatchArgs),
@@ -55,8 +55,18 @@ pub(crate) enum Command {
     /// Run failed jobs again, of a DOOMED compose too; finished jobs are kept. A failable job that the rest of the
     /// compose has gone on without cannot be retried: make a new compose
     Retry(RetryArgs),
-    /// Say what a job waits for, or why no worker can run it
+    /// Say what a job waits for, why no worker can run it, or how it ended and why
     Why(WhyArgs),
+    /// Compare a compose's files with its state, and say what does not fit and what to do
+    ///
+    /// Everything that finished jobs made must be there as they made it: the blobs and manifests below work/tutti, and
+    /// each file of the tree with its size, mode, link target and, of packages, mtime; with --checksums with its
+    /// contents too. Also compared: STATUS, COMPOSE_ID, the latest- link, directories of attempts that were left behind,
+    /// and the event history. Nothing is changed. A running compose can be checked too: what is published then.
+    #[command(
+        after_help = "Exit status: 0 when nothing is wrong, 1 when something is, or when the compose cannot be checked."
+    )]
+    Fsck(FsckArgs),
     /// List workers, or let one finish what it runs and give it nothing new
     Drain(DrainArgs),
     /// Check or print a configuration
@@ -326,8 +336,37 @@ pub(crate) struct WhyArgs {
     pub(crate) take_over: TakeOverArgs,
     /// Compose id
     pub(crate) compose_id: String,
-    /// Job name: KIND.VARIANT.ARCH
+    /// Job name, KIND.VARIANT.ARCH, or a pattern that only one job fits
     pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsckArgs {
+    #[command(flatten)]
+    pub(crate) place: FsckPlaceArgs,
+    /// Compose id
+    pub(crate) compose_id: String,
+    /// Read all files and compare their contents with what the jobs made
+    #[arg(long = "checksums", visible_alias = "full")]
+    pub(crate) contents: bool,
+    /// Print JSON
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Where the compose's state is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct FsckPlaceArgs {
+    /// The controller: unix:/path or http://127.0.0.1:PORT
+    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
+    pub(crate) controller: Option<Address>,
+    /// Target directory of a compose that `tutti compose` made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target_dir: Option<PathBuf>,
+    /// State directory of a controller that does not run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -157,9 +157,17 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
 
 pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
     let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
-    let result = place.client.why(WhyRequest { compose_id: args.compose_id, job: args.job }).await;
+    let id = args.compose_id;
+    let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
+    let result = place.client.why(WhyRequest { compose_id: id.clone(), job: args.job }).await;
+    let asleep = place.embedded.is_some();
     place.close().await?;
-    for reason in result?.into_inner().reasons {
+    let reasons = result?.into_inner().reasons;
+    // The controller that answers was started to look, not to work.
+    if asleep && shown?.into_inner().summary.is_some_and(|summary| summary.active) {
+        println!("nobody works on {id} now; hint: tutti compose --resume {id} goes on with it");
+    }
+    for reason in reasons {
         println!("{reason}");
     }
     Ok(0)

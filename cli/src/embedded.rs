@@ -26,7 +26,7 @@ use tutti_worker::{Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 use crate::connect::{self, Address};
 
 /// Where a compose keeps the state of its embedded controller, below its directory.
-const STATE: &str = "work/tutti/state.redb";
+pub(crate) const STATE: &str = "work/tutti/state.redb";
 /// Where a running one says how to reach it.
 const ADDRESS: &str = "work/tutti/controller";
 /// Longest time for the worker to end: killing its children, and asking for answers to its last outcomes (10 s).
@@ -48,20 +48,40 @@ pub(crate) struct Embedded {
 
 /// The compose's directory below a target directory.
 pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
+    let top = known_dir(target, compose_id)?;
+    let state = top.join(STATE);
+    match fs::metadata(&state) {
+        Ok(metadata) if metadata.is_file() => Ok(top),
+        Ok(_) => bail!("{} is no file\nhint: tutti fsck says more", state.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "{} is no compose that `tutti compose` made: it has no {STATE}\nhint: ask the controller that made it, by --controller; if the file was removed, restore it from a copy or make a new compose",
+            top.display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", state.display())),
+    }
+}
+
+/// The directory of that name, whatever is in it; a wrong id is answered with those that are there.
+pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     tutti_distro::compose_id::ComposeId::new(compose_id)?;
     let target = std::path::absolute(target).context("cannot find the current directory")?;
     let top = target.join(compose_id);
-    if !top.is_dir() {
-        bail!("there is no compose {compose_id} in {}", target.display());
+    if top.is_dir() {
+        return Ok(top);
     }
-    if !top.join(STATE).exists() {
-        bail!(
-            "{} has no {STATE}: `tutti compose` did not make it, or was killed before the compose was accepted\n\
-             hint: in the latter case nothing is in it, so remove it and compose again",
-            top.display()
-        );
+    if fs::symlink_metadata(&top).is_ok() {
+        bail!("{} is no directory, so it is no compose", top.display());
     }
-    Ok(top)
+    let entries =
+        fs::read_dir(&target).with_context(|| format!("cannot list the target directory {}", target.display()))?;
+    let composes = entries.map_while(std::io::Result::ok).filter(|entry| entry.path().join("COMPOSE_ID").exists());
+    let mut known: Vec<String> = composes
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    known.sort();
+    let near = tutti_controller::nearest::suggestion(compose_id, known.iter().map(String::as_str));
+    bail!("there is no compose {compose_id} in {}{near}", target.display());
 }
 
 /// Connects to the process that composes in `top` right now, if there is one.

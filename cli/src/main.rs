@@ -9,6 +9,7 @@ mod compose;
 mod config_command;
 mod connect;
 mod embedded;
+mod fsck;
 mod progress;
 mod report;
 mod serve;
@@ -92,6 +93,7 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Cancel(args) => client::cancel(args).await,
         Command::Retry(args) => client::retry(args).await,
         Command::Why(args) => client::why(args).await,
+        Command::Fsck(args) => fsck::run(args).await,
         Command::Drain(args) => client::drain(args).await,
         Command::Config(command) => config_command::run(command),
         // Handled before the runtime starts.

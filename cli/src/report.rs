@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use tutti_proto::compose::{Job, JobState, ShowResponse};
+use tutti_proto::compose::{Attempt, Job, JobState, ShowResponse};
 
-use crate::progress::{seconds_between, state_word, status_word};
+use crate::progress::{millis, seconds_between, state_word, status_word};
 
 #[derive(Default)]
 struct Row {
@@ -61,6 +61,7 @@ pub(crate) fn render(show: &ShowResponse) -> String {
     counters(&mut out, &total.counters);
     critical_path(&mut out, show);
     troubles(&mut out, &show.jobs);
+    attempts(&mut out, &show.jobs);
     if let Some(summary) = &show.summary {
         let took = seconds_between(&summary.created, &summary.ended).map(|took| format!(" after {took:.1} s"));
         let _ = writeln!(out, "\nStatus: {}{}", status_word(summary.status), took.unwrap_or_default());
@@ -132,5 +133,79 @@ fn troubles(out: &mut String, jobs: &[Job]) {
         if job.state == i32::from(JobState::Failed) && !job.log.is_empty() {
             let _ = writeln!(out, "    log: {}", job.log);
         }
+    }
+}
+
+/// Each attempt of the jobs that did not succeed at once: where it ran, how it ended, and why.
+fn attempts(out: &mut String, jobs: &[Job]) {
+    let told = |job: &&Job| {
+        let failed = |attempt: &Attempt| !matches!(attempt.outcome.as_str(), "committed" | "open" | "");
+        job.attempts.iter().any(failed)
+    };
+    if jobs.iter().any(|job| told(&job)) {
+        let _ = writeln!(out, "\nAttempts:");
+    }
+    for job in jobs.iter().filter(told) {
+        let _ = writeln!(out, "  {} ({})", job.name, state_word(job.state));
+        for attempt in &job.attempts {
+            let _ = writeln!(out, "    {}", attempt_line(attempt));
+        }
+    }
+}
+
+fn attempt_line(attempt: &Attempt) -> String {
+    let class = match attempt.failure_class.as_str() {
+        "" => String::new(),
+        class => format!(" [{class}]"),
+    };
+    let outcome = match attempt.outcome.as_str() {
+        "open" => "has not ended",
+        outcome => outcome,
+    };
+    let cause = if attempt.cause.is_empty() { String::new() } else { format!(": {}", attempt.cause) };
+    let took = seconds_between(&attempt.started, &attempt.ended).map(|took| format!(" after {took:.1} s"));
+    let begun = attempt.started.or(attempt.offered);
+    let at = millis(&begun).and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    let at = at.map(|at| format!("{:.0}", at)).unwrap_or_default();
+    format!("{}. {at} on {}: {outcome}{class}{}{cause}", attempt.number, attempt.worker_id, took.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn attempts_of_jobs_that_did_not_succeed_at_once_are_told() {
+        let lost = Attempt {
+            number: 1,
+            worker_id: "w1".into(),
+            offered: at(1_767_225_600),
+            started: at(1_767_225_600),
+            ended: at(1_767_225_603),
+            outcome: "lost".into(),
+            failure_class: "infra".into(),
+            cause: "worker was lost".into(),
+            ..Attempt::default()
+        };
+        let good =
+            Attempt { number: 2, worker_id: "w2".into(), outcome: "committed".into(), started: None, ..lost.clone() };
+        let good = Attempt { failure_class: String::new(), cause: String::new(), ..good };
+        let twice = Job {
+            name: "link.S.x86_64".into(),
+            state: JobState::Published.into(),
+            attempts: vec![lost, good.clone()],
+            ..Job::default()
+        };
+        let once = Job { name: "metadata".into(), attempts: vec![good], ..Job::default() };
+        let mut out = String::new();
+        attempts(&mut out, &[twice, once]);
+        assert_eq!(
+            out,
+            "\nAttempts:\n  link.S.x86_64 (published)\n    1. 2026-01-01T00:00:00Z on w1: lost [infra] after 3.0 s: worker was lost\n    2. 2026-01-01T00:00:00Z on w2: committed\n"
+        );
     }
 }

@@ -8,6 +8,7 @@
 //! command.
 
 mod actor;
+mod explain;
 mod history;
 mod keys;
 mod live;
@@ -31,7 +32,16 @@ use tutti_telemetry::task::spawn_named;
 use actor::Actor;
 pub use keys::LEADER as LEADER_KEY;
 pub use submission::SubmitError;
+pub(crate) use view::wire_status;
 pub use workers::SessionId;
+
+/// What is stored of a compose, for those who read it without an engine.
+pub(crate) mod stored {
+    pub(crate) use super::{
+        keys::{COMPOSES as KEYS, ComposeKey, parse as parse_key},
+        submission::{Meta, chain},
+    };
+}
 
 /// Commands that may wait for the engine. A caller waits for a place; nothing is dropped.
 const QUEUE: usize = 4096;
@@ -135,6 +145,7 @@ pub(crate) enum Command {
     Cancel { compose_id: String, reply: Reply<()> },
     Retry { compose_id: String, patterns: Vec<String>, reply: Reply<Vec<String>> },
     Why { compose_id: String, job: String, reply: Reply<Vec<String>> },
+    Inspect { compose_id: String, reply: Reply<Box<crate::fsck::Subject>> },
     Workers { reply: Reply<Vec<api::Worker>> },
     Drain { worker_id: String, draining: bool, reply: Reply<()> },
     Connect { hello: wire::Hello, sender: workers::Sender, reply: Reply<SessionId> },
@@ -254,6 +265,11 @@ impl Handle {
 
     pub(crate) async fn why(&self, compose_id: String, job: String) -> Result<Vec<String>, Status> {
         self.ask(|reply| Command::Why { compose_id, job, reply }).await
+    }
+
+    /// A copy of a compose's state, to be compared with its files.
+    pub(crate) async fn inspect(&self, compose_id: String) -> Result<Box<crate::fsck::Subject>, Status> {
+        self.ask(|reply| Command::Inspect { compose_id, reply }).await
     }
 
     pub(crate) async fn workers(&self) -> Result<Vec<api::Worker>, Status> {

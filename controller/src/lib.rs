@@ -5,9 +5,11 @@
 
 pub mod accept;
 pub mod engine;
+pub mod fsck;
 pub mod history;
 pub mod latest;
 pub mod lifecycle;
+pub mod nearest;
 pub mod plan;
 pub mod publish;
 pub mod rpc;

@@ -1,6 +1,7 @@
 //! The gRPC services: they turn wire messages into commands for the engine and its answers into wire messages.
 
 mod compose;
+mod fsck;
 mod wire;
 mod worker;
 

@@ -37,7 +37,8 @@ pub(crate) fn job_line(job: &Job) -> Option<String> {
             format!("done {name} ({took:.1} s)")
         }
         JobState::Failed => {
-            let mut line = format!("FAILED {name}: {}", job.reason);
+            let class = if job.failure_class.is_empty() { String::new() } else { format!(" [{}]", job.failure_class) };
+            let mut line = format!("FAILED {name}{class}: {}", job.reason);
             if !job.hint.is_empty() {
                 line += &format!("\n  hint: {}", job.hint);
             }

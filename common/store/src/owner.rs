@@ -147,6 +147,17 @@ impl Owner {
         Err(StoreError::Unavailable { operation: "open", reason })
     }
 
+    /// Fails if a process owns the file or may own it; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Owner::acquire`].
+    pub(crate) fn check_free(path: &Path) -> Result<(), StoreError> {
+        let world = files::Real;
+        let tail = walk(&world, &Names::new(path))?.tail;
+        tail.map_or(Ok(()), |tail| may_follow(&world, path, &tail, TakeOver::No).map(drop))
+    }
+
     /// Whether it was taken from a process that may not be dead.
     pub(crate) fn is_forced(&self) -> bool {
         self.forced

@@ -82,6 +82,15 @@ impl RedbStore {
         Self::open_on(Arc::new(FileSystem), path.as_ref().to_owned(), clock, take_over).await
     }
 
+    /// Fails if another process uses the file; leaves everything as it is. For those who read a copy of it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when another process owns it, or may own it; `Corrupt` when that cannot be told.
+    pub fn check_free(path: impl AsRef<Path>) -> Result<(), StoreError> {
+        Owner::check_free(path.as_ref())
+    }
+
     async fn open_on(
         medium: Arc<dyn Medium>,
         path: PathBuf,

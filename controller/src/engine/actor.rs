@@ -53,6 +53,8 @@ pub(super) struct Actor {
     pub(super) handle: Handle,
     pub(super) composes: BTreeMap<String, Live>,
     pub(super) workers: Workers,
+    /// Composes whose state could not be read, and why.
+    pub(super) unreadable: BTreeMap<String, String>,
     /// Idempotency keys of submissions, with their compose.
     pub(super) submissions: BTreeMap<String, String>,
     /// Offers that await an answer, with the time by which it is due.
@@ -73,7 +75,7 @@ pub(super) struct Actor {
 impl Actor {
     /// Reads stored state; pending effects are performed in the first turn.
     pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
-        let composes = persist::load(&*config.store).await?;
+        let (composes, unreadable) = persist::load(&*config.store).await?;
         let submissions = persist::load_submissions(&*config.store).await?;
         let losses = persist::load_losses(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;
@@ -85,6 +87,7 @@ impl Actor {
             handle,
             composes,
             workers: Workers::new(u64::try_from(epoch).unwrap_or(0)),
+            unreadable,
             submissions,
             offers: BTreeMap::new(),
             losses,
@@ -200,6 +203,7 @@ impl Actor {
             Command::Cancel { compose_id, reply } => self.cancel(&compose_id, reply),
             Command::Retry { compose_id, patterns, reply } => self.retry(&compose_id, &patterns, reply),
             Command::Why { compose_id, job, reply } => drop(reply.send(self.why(&compose_id, &job))),
+            Command::Inspect { compose_id, reply } => drop(reply.send(self.live(&compose_id).map(view::subject))),
             Command::Workers { reply } => {
                 let names = view::running_names(&self.composes);
                 drop(reply.send(Ok(self.workers.list(&names))));
@@ -311,11 +315,7 @@ impl Actor {
         }
         for waiting in unplaced {
             let Some(live) = self.composes.get_mut(&waiting.compose) else { continue };
-            let line = |(worker, reason): (String, String)| match worker.is_empty() {
-                true => reason,
-                false => format!("{worker}: {reason}"),
-            };
-            live.unplaced.insert(waiting.job, waiting.reasons.into_iter().map(line).collect());
+            live.unplaced.insert(waiting.job, waiting.reasons);
         }
         for assignment in assignments {
             if let Some(note) = &assignment.note {

@@ -16,7 +16,7 @@ pub const LEADER: &[u8] = b"/tutti/v1/leader";
 pub(super) const LOSSES: &[u8] = b"/tutti/v1/losses";
 
 /// Prefix of everything of composes.
-pub(super) const COMPOSES: &str = "/tutti/v1/c/";
+pub(crate) const COMPOSES: &str = "/tutti/v1/c/";
 
 pub(super) fn meta(compose_id: &str) -> Vec<u8> {
     format!("{COMPOSES}{compose_id}/m").into_bytes()
@@ -39,14 +39,14 @@ pub(super) fn submission(key: &str) -> Vec<u8> {
 
 /// What a key below [`COMPOSES`] is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ComposeKey<'a> {
+pub(crate) enum ComposeKey<'a> {
     Meta(&'a str),
     Header(&'a str),
     Job(&'a str, u32),
 }
 
 /// Reads a key back; `None` for one that this version does not know.
-pub(super) fn parse(key: &[u8]) -> Option<ComposeKey<'_>> {
+pub(crate) fn parse(key: &[u8]) -> Option<ComposeKey<'_>> {
     let rest = std::str::from_utf8(key).ok()?.strip_prefix(COMPOSES)?;
     let (id, rest) = rest.split_once('/')?;
     match rest {

@@ -35,8 +35,8 @@ pub(super) struct Live {
     /// Cost of the longest chain of jobs that begins with each job.
     pub(super) remaining: Vec<u64>,
     pub(super) progress: BTreeMap<u32, Progress>,
-    /// Why the scheduler did not place a ready job, by job.
-    pub(super) unplaced: BTreeMap<u32, Vec<String>>,
+    /// Why the scheduler did not place a ready job, by job: (worker, reason).
+    pub(super) unplaced: BTreeMap<u32, Vec<(String, String)>>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
     pub(super) busy: BTreeMap<u32, Busy>,
     /// Whether this controller's history tells of what it found.

@@ -90,8 +90,11 @@ async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, EngineError> {
     }
 }
 
+/// Composes that were read, and why others could not be.
+pub(super) type Composes = (BTreeMap<String, Live>, BTreeMap<String, String>);
+
 /// Reads every compose.
-pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live>, EngineError> {
+pub(super) async fn load(store: &dyn StateStore) -> Result<Composes, EngineError> {
     let page = store.list(keys::COMPOSES.as_bytes()).await?;
     let mut stored = BTreeMap::<String, Found>::new();
     for kv in &page.kvs {
@@ -107,13 +110,18 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
         };
         if let Err(error) = result {
             // One compose that cannot be read must not keep the others from running.
-            tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "stored state cannot be read");
-            stored.entry(id.to_owned()).or_default().damaged = true;
+            let reason = super::submission::chain(&*error);
+            tracing::error!(compose_id = %id, error = %reason, "stored state cannot be read");
+            stored.entry(id.to_owned()).or_default().damaged =
+                Some(format!("its stored state cannot be read: {reason}"));
         }
     }
-    let mut composes = BTreeMap::new();
+    let (mut composes, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
     for (id, stored) in stored {
-        let (Some(meta), Some(header), false) = (stored.meta, stored.header, stored.damaged) else { continue };
+        let (Some(meta), Some(header), None) = (stored.meta, stored.header, &stored.damaged) else {
+            unreadable.insert(id, stored.damaged.unwrap_or_else(|| "its stored state is not whole".to_owned()));
+            continue;
+        };
         match live(&id, meta, header, stored.jobs) {
             Ok(mut live) => {
                 live.stored_at = stored.stored_at;
@@ -121,11 +129,13 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<BTreeMap<String, Live
             }
             // One compose whose directory was removed must not keep the others from running.
             Err(error) => {
-                tracing::error!(compose_id = %id, error = %super::submission::chain(&*error), "cannot load compose")
+                let reason = super::submission::chain(&*error);
+                tracing::error!(compose_id = %id, error = %reason, "cannot load compose");
+                unreadable.insert(id, reason);
             }
         }
     }
-    Ok(composes)
+    Ok((composes, unreadable))
 }
 
 /// What the store has of one compose.
@@ -135,7 +145,7 @@ struct Found {
     header: Option<Header>,
     jobs: BTreeMap<u32, JobRecord>,
     stored_at: BTreeMap<u32, i64>,
-    damaged: bool,
+    damaged: Option<String>,
 }
 
 type Read = Result<(), Box<dyn std::error::Error + Send + Sync>>;

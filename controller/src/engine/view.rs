@@ -6,11 +6,12 @@ use tutti_proto::compose as api;
 
 use super::live::Live;
 use crate::{
+    fsck::Subject,
     lifecycle::{AttemptRecord, JobRecord, JobState, Status, Timestamp, why},
     service::timestamp,
 };
 
-fn wire_status(status: Status) -> api::ComposeStatus {
+pub(crate) fn wire_status(status: Status) -> api::ComposeStatus {
     match status {
         Status::Started => api::ComposeStatus::Started,
         Status::Finished => api::ComposeStatus::Finished,
@@ -72,7 +73,7 @@ pub(super) fn job(live: &Live, number: u32) -> Option<api::Job> {
         name: plan.name.to_string(),
         state: wire_state(record.state).into(),
         failable: plan.failable,
-        attempts: record.attempts.iter().map(attempt).collect(),
+        attempts: record.attempts.iter().map(|record| attempt(live, number, record)).collect(),
         reason: if waits { waiting_for(live, number) } else { record.reason.clone() },
         failure_class: record.class.map(|class| class.as_str().to_owned()).unwrap_or_default(),
         hint: record.hint.clone(),
@@ -89,20 +90,10 @@ pub(super) fn job(live: &Live, number: u32) -> Option<api::Job> {
 }
 
 fn waiting_for(live: &Live, number: u32) -> String {
-    reasons(live, number).into_iter().next().unwrap_or_default()
+    why(&live.compose, number).into_iter().next().unwrap_or_default()
 }
 
-/// Why a job is where it is; for a ready one also what each worker lacks.
-pub(super) fn reasons(live: &Live, number: u32) -> Vec<String> {
-    let mut reasons = why(&live.compose, number);
-    let ready = live.compose.job(number).is_some_and(|record| record.state == JobState::Ready);
-    if ready {
-        reasons.extend(live.unplaced.get(&number).into_iter().flatten().cloned());
-    }
-    reasons
-}
-
-fn attempt(record: &AttemptRecord) -> api::Attempt {
+fn attempt(live: &Live, job: u32, record: &AttemptRecord) -> api::Attempt {
     let cause = if record.cause.is_empty() { String::new() } else { format!(": {}", record.cause) };
     api::Attempt {
         number: record.number,
@@ -118,7 +109,30 @@ fn attempt(record: &AttemptRecord) -> api::Attempt {
             .iter()
             .map(|(name, value)| api::Counter { name: name.clone(), value: *value })
             .collect(),
+        outcome: record.result.as_str().to_owned(),
+        failure_class: record.class.map(|class| class.as_str().to_owned()).unwrap_or_default(),
+        cause: record.cause.clone(),
+        offered: Some(timestamp(record.offered.0)),
+        log: match record.started {
+            Some(_) => live.meta.top.join(live.log_of(job, record.number)).display().to_string(),
+            None => String::new(),
+        },
     }
+}
+
+/// A copy of what is known of a compose, to be compared with its files.
+pub(super) fn subject(live: &Live) -> Box<Subject> {
+    Box::new(Subject {
+        id: live.id().to_owned(),
+        top: live.meta.top.clone(),
+        recorded_top: live.meta.top.clone(),
+        documents: [live.meta.spec, live.meta.plan],
+        identity: live.spec.identity.clone(),
+        plan: (*live.compose.plan).clone(),
+        header: live.compose.header.clone(),
+        jobs: live.compose.jobs.clone(),
+        running: !(live.compose.is_ended() && live.settled),
+    })
 }
 
 /// Everything of a compose.

@@ -59,6 +59,15 @@ fn silence(worker: &Worker, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(now.0.saturating_sub(worker.last_seen.0)).unwrap_or(0))
 }
 
+/// What people are told of a worker.
+pub(super) struct Known {
+    pub(super) id: String,
+    pub(super) executor: u64,
+    pub(super) connected: bool,
+    pub(super) draining: bool,
+    pub(super) last_seen: Timestamp,
+}
+
 /// All workers, by incarnation.
 pub(super) struct Workers {
     by_executor: BTreeMap<u64, Worker>,
@@ -289,6 +298,20 @@ impl Workers {
             tracing::warn!(worker_id = %worker.id, "worker does not read its session; cutting it off");
             worker.session = None;
         }
+    }
+
+    /// All that are known, by name.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let known = |(executor, worker): (&u64, &Worker)| Known {
+            id: worker.id.clone(),
+            executor: *executor,
+            connected: worker.session.is_some(),
+            draining: worker.draining,
+            last_seen: worker.last_seen,
+        };
+        let mut all: Vec<Known> = self.by_executor.iter().map(known).collect();
+        all.sort_by(|a, b| (&a.id, a.executor).cmp(&(&b.id, b.executor)));
+        all
     }
 
     /// What the scheduler sees. `running` names what each worker runs, with what it was reserved.

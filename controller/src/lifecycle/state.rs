@@ -166,6 +166,22 @@ impl FailureClass {
         }
     }
 
+    /// What to do where nobody who saw the failure knows better.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Infra => "look at the worker's host and at the compose volume; tutti retry runs the job again",
+            Self::Input => {
+                "mend what is named above; tutti retry runs the job again, a changed configuration needs a new compose"
+            }
+            Self::Tool => "look at the job's log; if the program is to blame, report it with the log",
+            Self::Timeout => "look at the job's log for what it waited for; tutti retry runs it again",
+            Self::Cancelled => "tutti retry runs the job again",
+            Self::Poisoned => "look at the attempts' logs and at the workers' memory; tutti retry runs the job again",
+            Self::External => "look at the service that is named above; tutti retry runs the job again",
+            Self::NoSpace => "free space on the volume, then run tutti retry",
+        }
+    }
+
     /// Whether the same job may succeed elsewhere or later.
     pub fn may_pass(self) -> bool {
         match self {
@@ -366,6 +382,17 @@ impl JobRecord {
         if let Some(worker) = self.attempts.last().map(|attempt| attempt.worker_id.clone()) {
             self.avoid.retain(|known| *known != worker);
             self.avoid.push(worker);
+        }
+    }
+
+    /// No job fails without a class, a cause and something to do.
+    pub(super) fn explain_failure(&mut self) {
+        let class = *self.class.get_or_insert(FailureClass::Tool);
+        if self.reason.trim().is_empty() {
+            self.reason = "the attempt failed without saying why".to_owned();
+        }
+        if self.hint.trim().is_empty() {
+            self.hint = class.hint().to_owned();
         }
     }
 

@@ -243,6 +243,7 @@ impl<'a> Transition<'a> {
             self.requeue(job);
             return;
         }
+        self.edit(job, JobRecord::explain_failure);
         self.fail(job);
     }
 

@@ -65,6 +65,7 @@ pub const POLICY: &[PolicyRow] = &[
     compose("/tutti.compose.v1.ComposeService/Cancel", CHANGE, LONG),
     compose("/tutti.compose.v1.ComposeService/Retry", CHANGE, LONG),
     compose("/tutti.compose.v1.ComposeService/Why", LOOK, SHORT),
+    compose("/tutti.compose.v1.ComposeService/Fsck", LOOK, None),
     compose("/tutti.compose.v1.ComposeService/ListWorkers", LOOK, SHORT),
     compose("/tutti.compose.v1.ComposeService/DrainWorker", ADMIN, SHORT),
 ];

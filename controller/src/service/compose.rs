@@ -10,9 +10,9 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tutti_proto::compose::{
-    CancelRequest, CancelResponse, DrainWorkerRequest, DrainWorkerResponse, ListRequest, ListResponse,
-    ListWorkersRequest, ListWorkersResponse, LogsRequest, LogsResponse, RetryRequest, RetryResponse, ShowRequest,
-    ShowResponse, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse, WhyRequest, WhyResponse,
+    CancelRequest, CancelResponse, DrainWorkerRequest, DrainWorkerResponse, FsckRequest, FsckResponse, ListRequest,
+    ListResponse, ListWorkersRequest, ListWorkersResponse, LogsRequest, LogsResponse, RetryRequest, RetryResponse,
+    ShowRequest, ShowResponse, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse, WhyRequest, WhyResponse,
     compose_service_server::ComposeService,
 };
 
@@ -42,6 +42,7 @@ const LOG_POLL: Duration = Duration::from_millis(250);
 impl ComposeService for ComposeApi {
     type WatchStream = Streamed<WatchResponse>;
     type LogsStream = Streamed<LogsResponse>;
+    type FsckStream = Streamed<FsckResponse>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         Ok(Response::new(self.handle.submit(request.into_inner()).await?))
@@ -88,6 +89,11 @@ impl ComposeService for ComposeApi {
         let request = request.into_inner();
         let reasons = self.handle.why(request.compose_id, request.job).await?;
         Ok(Response::new(WhyResponse { reasons }))
+    }
+
+    async fn fsck(&self, request: Request<FsckRequest>) -> Result<Response<Self::FsckStream>, Status> {
+        let receiver = super::fsck::start(&self.handle, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Result<Response<ListWorkersResponse>, Status> {

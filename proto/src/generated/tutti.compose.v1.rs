@@ -141,6 +141,19 @@ pub struct Attempt {
     pub peak_memory_bytes: u64,
     #[prost(message, repeated, tag = "8")]
     pub counters: ::prost::alloc::vec::Vec<Counter>,
+    /// open, committed, failed, lost, never-started or cancelled.
+    #[prost(string, tag = "9")]
+    pub outcome: ::prost::alloc::string::String,
+    /// As in Job; empty for success.
+    #[prost(string, tag = "10")]
+    pub failure_class: ::prost::alloc::string::String,
+    /// One line; empty for success.
+    #[prost(string, tag = "11")]
+    pub cause: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "12")]
+    pub offered: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(string, tag = "13")]
+    pub log: ::prost::alloc::string::String,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -240,6 +253,77 @@ pub struct WhyRequest {
 pub struct WhyResponse {
     #[prost(string, repeated, tag = "1")]
     pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FsckRequest {
+    #[prost(string, tag = "1")]
+    pub compose_id: ::prost::alloc::string::String,
+    /// Contents are read and compared too.
+    #[prost(bool, tag = "2")]
+    pub contents: bool,
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FsckResponse {
+    #[prost(oneof = "fsck_response::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<fsck_response::Event>,
+}
+/// Nested message and enum types in `FsckResponse`.
+pub mod fsck_response {
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Progress(super::FsckProgress),
+        #[prost(message, tag = "2")]
+        Finding(super::FsckFinding),
+        /// The last message.
+        #[prost(message, tag = "3")]
+        End(super::FsckEnd),
+    }
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FsckProgress {
+    #[prost(string, tag = "1")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub done: u64,
+    /// 0 if unknown.
+    #[prost(uint64, tag = "3")]
+    pub total: u64,
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FsckFinding {
+    /// error, warning or note.
+    #[prost(string, tag = "1")]
+    pub severity: ::prost::alloc::string::String,
+    /// Relative to the compose's directory, or absolute.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub job: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub advice: ::prost::alloc::string::String,
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FsckEnd {
+    #[prost(string, tag = "1")]
+    pub compose_dir: ::prost::alloc::string::String,
+    #[prost(enumeration = "ComposeStatus", tag = "2")]
+    pub status: i32,
+    /// A controller works on it now.
+    #[prost(bool, tag = "3")]
+    pub running: bool,
+    #[prost(uint64, tag = "4")]
+    pub files: u64,
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
 }
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -647,6 +731,32 @@ pub mod compose_service_client {
                 .insert(GrpcMethod::new("tutti.compose.v1.ComposeService", "Why"));
             self.inner.unary(req, path, codec).await
         }
+        /// Compares the compose's files with its state and changes nothing: progress, findings, and an end. The stream is broken
+        /// off when the client goes.
+        pub async fn fsck(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FsckRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FsckResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tutti.compose.v1.ComposeService/Fsck",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tutti.compose.v1.ComposeService", "Fsck"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         pub async fn list_workers(
             &mut self,
             request: impl tonic::IntoRequest<super::ListWorkersRequest>,
@@ -764,6 +874,18 @@ pub mod compose_service_server {
             &self,
             request: tonic::Request<super::WhyRequest>,
         ) -> std::result::Result<tonic::Response<super::WhyResponse>, tonic::Status>;
+        /// Server streaming response type for the Fsck method.
+        type FsckStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FsckResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Compares the compose's files with its state and changes nothing: progress, findings, and an end. The stream is broken
+        /// off when the client goes.
+        async fn fsck(
+            &self,
+            request: tonic::Request<super::FsckRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FsckStream>, tonic::Status>;
         async fn list_workers(
             &self,
             request: tonic::Request<super::ListWorkersRequest>,
@@ -1213,6 +1335,52 @@ pub mod compose_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tutti.compose.v1.ComposeService/Fsck" => {
+                    #[allow(non_camel_case_types)]
+                    struct FsckSvc<T: ComposeService>(pub Arc<T>);
+                    impl<
+                        T: ComposeService,
+                    > tonic::server::ServerStreamingService<super::FsckRequest>
+                    for FsckSvc<T> {
+                        type Response = super::FsckResponse;
+                        type ResponseStream = T::FsckStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FsckRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ComposeService>::fsck(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FsckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -8,12 +8,18 @@ use tutti_proto::compose as api;
 
 use super::{Actor, now};
 use crate::{
-    engine::{LogPlace, Reply, keys, live::Live, submission::Accepted, view},
+    engine::{LogPlace, Reply, explain::Explain, keys, live::Live, submission::Accepted, view},
     lifecycle::{Compose, Event, IllegalTransition, JobState},
+    nearest,
 };
 
-fn unknown(compose_id: &str) -> Status {
-    Status::not_found(format!("no compose {compose_id} here"))
+/// Jobs named in one answer.
+const NAMED: usize = 8;
+
+fn no_job(live: &Live, name: &str) -> Status {
+    let names: Vec<String> = live.compose.plan.jobs.iter().map(|job| job.name.to_string()).collect();
+    let near = nearest::suggestion(name, names.iter().map(String::as_str));
+    Status::not_found(format!("{} has no job {name:?}{near}; hint: tutti show --format json lists them", live.id()))
 }
 
 fn refused(error: &IllegalTransition) -> Status {
@@ -67,21 +73,48 @@ impl Actor {
     }
 
     pub(super) fn live(&self, compose_id: &str) -> Result<&Live, Status> {
-        self.composes.get(compose_id).ok_or_else(|| unknown(compose_id))
+        self.composes.get(compose_id).ok_or_else(|| self.unknown(compose_id))
     }
 
+    /// No such compose, or one whose state could not be read.
+    fn unknown(&self, compose_id: &str) -> Status {
+        if let Some(reason) = self.unreadable.get(compose_id) {
+            return Status::failed_precondition(format!(
+                "{compose_id} cannot be gone on with: {reason}; hint: tutti fsck says what is damaged and what to do"
+            ));
+        }
+        let near = nearest::suggestion(compose_id, self.composes.keys().map(String::as_str));
+        Status::not_found(format!("no compose {compose_id} here{near}"))
+    }
+
+    /// The job of that name, or the only one that fits it as a pattern.
     fn job_number(live: &Live, name: &str) -> Result<u32, Status> {
-        let found = live.compose.plan.jobs.iter().find(|job| job.name.to_string() == name);
-        found
-            .map(|job| job.number)
-            .ok_or_else(|| Status::not_found(format!("{} has no job {name:?}; `tutti show` lists them", live.id())))
+        let plan = &live.compose.plan;
+        if let Some(job) = plan.jobs.iter().find(|job| job.name.to_string() == name) {
+            return Ok(job.number);
+        }
+        match plan.matching(name).collect::<Vec<_>>().as_slice() {
+            [] => Err(no_job(live, name)),
+            [job] => Ok(*job),
+            several => {
+                let names = several.iter().take(NAMED).filter_map(|job| plan.job(*job));
+                let mut names: Vec<String> = names.map(|job| job.name.to_string()).collect();
+                if several.len() > NAMED {
+                    names.push(format!("and {} more", several.len() - NAMED));
+                }
+                Err(Status::invalid_argument(format!("{name:?} fits {} jobs: {}", several.len(), names.join(", "))))
+            }
+        }
     }
 
     pub(super) fn watch(
         &mut self,
         compose_id: &str,
     ) -> Result<mpsc::Receiver<Result<api::WatchResponse, Status>>, Status> {
-        let live = self.composes.get_mut(compose_id).ok_or_else(|| unknown(compose_id))?;
+        self.live(compose_id)?;
+        let Some(live) = self.composes.get_mut(compose_id) else {
+            return Err(Status::internal("the compose went away"));
+        };
         let mut present: Vec<_> = (0..live.compose.jobs.len() as u32)
             .filter_map(|number| view::job(live, number))
             .map(api::watch_response::Event::Job)
@@ -127,7 +160,7 @@ impl Actor {
         let plan = &live.compose.plan;
         for pattern in patterns {
             if !plan.jobs.iter().any(|job| job.name.matches(pattern)) {
-                return Err(Status::not_found(format!("{compose_id} has no job {pattern:?}")));
+                return Err(no_job(live, pattern));
             }
         }
         let dead = |number: u32| live.compose.job(number).is_some_and(|record| record.state.is_dead());
@@ -144,7 +177,8 @@ impl Actor {
     pub(super) fn why(&self, compose_id: &str, job: &str) -> Result<Vec<String>, Status> {
         let live = self.live(compose_id)?;
         let number = Self::job_number(live, job)?;
-        Ok(view::reasons(live, number))
+        let explain = Explain { live, workers: &self.workers, timing: &self.timing, now: now() };
+        Ok(explain.job(number))
     }
 
     pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> Result<(), Status> {

@@ -1,0 +1,188 @@
+//! What does not fit together in one compose, each thing with what to do about it.
+//!
+//! The state says which jobs are published and what they made; manifests among the blobs say what that is, file by
+//! file. Everything expected comes from there ([`expected`]), everything found from the disk ([`observe`]), and
+//! [`compare`] and [`state`] are pure functions from both to findings. Nothing is changed, and nothing is repaired.
+//!
+//! A compose whose program is gone is read from a copy of its state file ([`stored`]); a running one is asked of its
+//! controller, and then only what was published when the check began is looked at.
+
+mod compare;
+mod expected;
+mod observe;
+mod state;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, ops::ControlFlow, path::PathBuf};
+
+use tutti_job::{Digest, Volumes};
+
+pub use stored::{Loaded, StateFileError, load};
+
+use crate::{
+    lifecycle::{Header, JobRecord},
+    plan::Plan,
+    spec::Identity,
+};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; not a finding.
+    Note,
+    /// Nothing that users get is wrong, but something should be cleaned up or set right.
+    Warning,
+    /// The compose is not what it says it is.
+    Error,
+}
+
+impl Severity {
+    /// The word for people and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where: relative to the compose's directory, or absolute for what lies outside of it.
+    pub path: String,
+    /// Name of the job that is concerned; empty for none.
+    pub job: String,
+    /// What is wrong; goes on after the path.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, path: impl Into<String>, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity, path: path.into(), job: String::new(), what: what.into(), advice: advice.into() }
+    }
+
+    fn of_job(mut self, job: impl Into<String>) -> Self {
+        self.job = job.into();
+        self
+    }
+}
+
+/// A compose to check: its state, and where it is.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Compose id.
+    pub id: String,
+    /// Its directory on this host.
+    pub top: PathBuf,
+    /// The directory that its state names; another one after the compose was moved.
+    pub recorded_top: PathBuf,
+    /// Blobs of spec and plan.
+    pub documents: [Digest; 2],
+    /// Release and compose identity.
+    pub identity: Identity,
+    /// The plan.
+    pub plan: Plan,
+    /// Stored header.
+    pub header: Header,
+    /// Stored records, by job number.
+    pub jobs: Vec<JobRecord>,
+    /// A controller works on it now.
+    pub running: bool,
+}
+
+impl Subject {
+    fn volumes(&self) -> Volumes {
+        Volumes::new(&self.top)
+    }
+
+    fn name(&self, job: u32) -> String {
+        self.plan.job(job).map_or_else(|| format!("job {job}"), |job| job.name.to_string())
+    }
+
+    fn record(&self, job: u32) -> JobRecord {
+        self.jobs.get(job as usize).cloned().unwrap_or_default()
+    }
+}
+
+/// How much is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Names, types, sizes, modes, link targets, and the mtime of packages.
+    Stat,
+    /// Contents too.
+    Contents,
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub what: &'static str,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is; 0 if that is not known.
+    pub total: u64,
+}
+
+/// Is told how far a check is, often; breaks it off by its answer.
+pub type Watcher<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// All findings, worst first, then by path.
+    pub findings: Vec<Finding>,
+    /// Files and links that were looked at.
+    pub files: u64,
+    /// Bytes that were read and hashed.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// A report of findings alone.
+    pub fn of(findings: Vec<Finding>) -> Self {
+        let mut report = Self { findings, ..Self::default() };
+        report.sort();
+        report
+    }
+
+    /// Whether there is anything but notes.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Note)
+    }
+
+    fn sort(&mut self) {
+        self.findings.sort_by(|a, b| {
+            b.severity.cmp(&a.severity).then_with(|| (&a.path, &a.job, &a.what).cmp(&(&b.path, &b.job, &b.what)))
+        });
+    }
+}
+
+/// Checks a compose. Blocks; `None` when the watcher broke it off.
+pub fn check(subject: &Subject, depth: Depth, watch: Watcher<'_>) -> Option<Report> {
+    let mut findings = state::records(subject);
+    let places = observe::places(subject);
+    findings.extend(state::places(subject, &places));
+    findings.extend(observe::history(subject));
+    let expected = expected::expected(subject, depth, &mut findings, watch)?;
+    let observed = observe::observe(subject, &expected, depth, watch)?;
+    findings.extend(compare::compare(subject, &expected, &observed.seen));
+    findings.extend(observed.findings);
+    let mut report = Report { findings, files: observed.files, bytes: observed.bytes };
+    report.sort();
+    Some(report)
+}

@@ -1,0 +1,324 @@
+//! What is on the disk, never through a symbolic link.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+use tutti_job::{EntryKind, Volumes};
+use tutti_repodata::ChecksumType;
+
+use super::{Depth, Finding, Progress, Severity, Subject, Watcher, expected::Expected};
+use crate::history;
+
+/// Largest manifest, and largest file of a history, that is read: bytes.
+const MAX_READ: u64 = 256 << 20;
+/// Bytes hashed between two looks at the watcher.
+const BLOCK: usize = 1 << 20;
+
+/// Type of something on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    /// A pipe, a socket or a device.
+    Special,
+}
+
+/// One thing on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) kind: Kind,
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    pub(super) mtime: i64,
+    /// Target of a link.
+    pub(super) target: String,
+    /// Checksum of the contents, or why there is none; where it was asked for.
+    pub(super) checksum: Option<Result<String, String>>,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// By path relative to the compose's directory.
+    pub(super) seen: BTreeMap<String, Seen>,
+    /// Places that could not be looked at.
+    pub(super) findings: Vec<Finding>,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+}
+
+/// Why there are no bytes.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Absent,
+    /// A directory, a link, or something else stands there.
+    NoFile,
+    Failed(String),
+}
+
+/// Reads a regular file of bounded size.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unreadable::Absent,
+        _ => Unreadable::Failed(error.to_string()),
+    };
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_READ + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_READ {
+        return Err(Unreadable::Failed(format!("it is larger than {MAX_READ} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> Result<File, Unreadable> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Err(Unreadable::Absent),
+        Err(rustix::io::Errno::LOOP) => return Err(Unreadable::NoFile),
+        Err(error) => return Err(Unreadable::Failed(io::Error::from(error).to_string())),
+    };
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(Unreadable::NoFile),
+        Err(error) => Err(Unreadable::Failed(error.to_string())),
+    }
+}
+
+/// Files and names around the tree.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Text of STATUS, or why there is none.
+    pub(super) status: Option<Result<String, String>>,
+    /// Text of COMPOSE_ID, or why there is none.
+    pub(super) compose_id: Option<Result<String, String>>,
+    /// Names of the directories of attempts; none: the directory is not there.
+    pub(super) staging: Option<Vec<String>>,
+    /// Where the latest link stands, where it leads, and whether something is there. `None` for what is no link.
+    pub(super) latest: Option<(PathBuf, Option<Latest>)>,
+}
+
+/// A `latest-` link.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Latest {
+    pub(super) target: String,
+    pub(super) leads_somewhere: bool,
+}
+
+/// Looks at what stands around the tree.
+pub(super) fn places(subject: &Subject) -> Places {
+    let text = |name: &str| match read_file(&subject.top.join(name)) {
+        Ok(bytes) => Some(Ok(String::from_utf8_lossy(&bytes).trim().chars().take(200).collect())),
+        Err(Unreadable::Absent) => None,
+        Err(Unreadable::NoFile) => Some(Err("is no file".to_owned())),
+        Err(Unreadable::Failed(reason)) => Some(Err(format!("cannot be read: {reason}"))),
+    };
+    let staging = fs::read_dir(subject.top.join(Volumes::STAGING)).ok().map(|entries| {
+        let mut names: Vec<String> =
+            entries.map_while(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    });
+    Places { status: text("STATUS"), compose_id: text("COMPOSE_ID"), staging, latest: latest(subject) }
+}
+
+fn latest(subject: &Subject) -> Option<(PathBuf, Option<Latest>)> {
+    let path = subject.top.parent()?.join(subject.identity.latest_link.as_deref()?);
+    match fs::symlink_metadata(&path) {
+        Err(_) => None,
+        Ok(metadata) if metadata.is_symlink() => {
+            let target = fs::read_link(&path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
+            let leads_somewhere = fs::metadata(&path).is_ok();
+            Some((path, Some(Latest { target, leads_somewhere })))
+        }
+        Ok(_) => Some((path, None)),
+    }
+}
+
+/// Replays the event history, if there is one.
+pub(super) fn history(subject: &Subject) -> Vec<Finding> {
+    let directory = subject.top.join(history::DIRECTORY);
+    let mut names: Vec<String> = fs::read_dir(&directory)
+        .map(|entries| entries.map_while(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .map(|names| names.filter(|name| history::is_file_name(name)).collect())
+        .unwrap_or_default();
+    names.sort();
+    let mut lines = Vec::new();
+    for name in names {
+        // One that cannot be read, and the half line of a crash, are as good as lost: that may happen.
+        let Ok(bytes) = read_file(&directory.join(&name)) else { continue };
+        lines.extend(history::parse(&String::from_utf8_lossy(&bytes)).0);
+    }
+    let expect = history::Expect {
+        plan: Some(&subject.plan),
+        ended: subject.header.ended_at.is_some() && !subject.running,
+        only_compose: false,
+    };
+    let advice = "a fault of the program: report it, with the files history.*.jsonl beside this one";
+    let finding = |violation: history::Violation| {
+        Finding::new(
+            Severity::Error,
+            format!("{}/{}", history::DIRECTORY, history::file_name(violation.at.0)),
+            format!("tells of something that must not be: {violation}"),
+            advice,
+        )
+    };
+    history::check(&lines, expect).into_iter().map(finding).collect()
+}
+
+/// Looks at the whole tree, and at every other expected path.
+pub(super) fn observe(subject: &Subject, expected: &Expected, depth: Depth, watch: Watcher<'_>) -> Option<Observed> {
+    let mut observed = Observed::default();
+    observed.walk(subject, watch)?;
+    for path in expected.paths.keys().filter(|path| !path.starts_with("compose/")) {
+        observed.look_with_parents(subject, path);
+    }
+    observed.files = observed.seen.values().filter(|seen| seen.kind != Kind::Directory).count() as u64;
+    if depth == Depth::Contents {
+        observed.hash(subject, expected, watch)?;
+    }
+    Some(observed)
+}
+
+impl Observed {
+    fn walk(&mut self, subject: &Subject, watch: Watcher<'_>) -> Option<()> {
+        let mut pending = vec!["compose".to_owned()];
+        self.look(subject, "compose");
+        if self.seen.get("compose").is_none_or(|seen| seen.kind != Kind::Directory) {
+            return Some(());
+        }
+        while let Some(directory) = pending.pop() {
+            let progress = Progress { what: "looking at the tree", done: self.seen.len() as u64, total: 0 };
+            if watch(progress).is_break() {
+                return None;
+            }
+            let entries = match fs::read_dir(subject.top.join(&directory)) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.cannot(&directory, "be listed", &error);
+                    continue;
+                }
+            };
+            for entry in entries.map_while(Result::ok) {
+                let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
+                if self.look(subject, &path) == Some(Kind::Directory) {
+                    pending.push(path);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn cannot(&mut self, path: &str, what: &str, error: &io::Error) {
+        let what = format!("cannot {what}: {error}");
+        self.findings.push(Finding::new(Severity::Error, path, what, "look at its permissions and at the disk"));
+    }
+
+    fn look_with_parents(&mut self, subject: &Subject, path: &str) {
+        let ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
+        for end in ends {
+            let part = &path[..end];
+            if !self.seen.contains_key(part) && self.look(subject, part) != Some(Kind::Directory) {
+                return;
+            }
+        }
+    }
+
+    fn look(&mut self, subject: &Subject, path: &str) -> Option<Kind> {
+        let full = subject.top.join(path);
+        let metadata = match fs::symlink_metadata(&full) {
+            Ok(metadata) => metadata,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return None;
+            }
+            Err(error) => {
+                self.cannot(path, "be looked at", &error);
+                return None;
+            }
+        };
+        let kind = match metadata.file_type() {
+            kind if kind.is_symlink() => Kind::Symlink,
+            kind if kind.is_dir() => Kind::Directory,
+            kind if kind.is_file() => Kind::File,
+            _ => Kind::Special,
+        };
+        let target = match kind {
+            Kind::Symlink => fs::read_link(&full).map(|target| target.to_string_lossy().into_owned()),
+            Kind::File | Kind::Directory | Kind::Special => Ok(String::new()),
+        };
+        let seen = Seen {
+            kind,
+            size: metadata.size(),
+            mode: metadata.mode() & 0o7777,
+            mtime: metadata.mtime(),
+            target: target.unwrap_or_default(),
+            checksum: None,
+        };
+        self.seen.insert(path.to_owned(), seen);
+        Some(kind)
+    }
+
+    /// Hashes every expected file of the expected size; of another size, that is what is said of it.
+    fn hash(&mut self, subject: &Subject, expected: &Expected, watch: Watcher<'_>) -> Option<()> {
+        let file = |kind: EntryKind| matches!(kind, EntryKind::File | EntryKind::Package);
+        let wanted: Vec<(&String, ChecksumType)> = expected
+            .paths
+            .iter()
+            .filter(|(_, wanted)| file(wanted.kind))
+            .filter_map(|(path, wanted)| Some((path, wanted.checksum.as_ref()?.0)))
+            .collect();
+        let size = |path: &String| {
+            let seen = self.seen.get(path).filter(|seen| seen.kind == Kind::File)?;
+            let wanted = expected.paths.get(path)?.size;
+            wanted.is_none_or(|size| size == seen.size).then_some(seen.size)
+        };
+        let wanted: Vec<(&String, ChecksumType, u64)> =
+            wanted.into_iter().filter_map(|(path, kind)| Some((path, kind, size(path)?))).collect();
+        let total = wanted.iter().map(|(_, _, size)| size).sum();
+        for (path, kind, _) in wanted {
+            let checksum = self.hash_one(&subject.top.join(path), kind, total, watch)?;
+            if let Some(seen) = self.seen.get_mut(path) {
+                seen.checksum = Some(checksum);
+            }
+        }
+        Some(())
+    }
+
+    fn hash_one(
+        &mut self,
+        path: &Path,
+        kind: ChecksumType,
+        total: u64,
+        watch: Watcher<'_>,
+    ) -> Option<Result<String, String>> {
+        let mut file = match open(path) {
+            Ok(file) => file,
+            Err(Unreadable::Absent | Unreadable::NoFile) => return Some(Err("it went away".to_owned())),
+            Err(Unreadable::Failed(reason)) => return Some(Err(reason)),
+        };
+        let mut hasher = kind.hasher();
+        let mut block = vec![0; BLOCK];
+        loop {
+            if watch(Progress { what: "comparing contents, bytes", done: self.bytes, total }).is_break() {
+                return None;
+            }
+            match file.read(&mut block) {
+                Ok(0) => return Some(Ok(hasher.finish().hex().to_owned())),
+                Ok(count) => {
+                    hasher.update(&block[..count]);
+                    self.bytes += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Some(Err(error.to_string())),
+            }
+        }
+    }
+}

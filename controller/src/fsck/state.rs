@@ -1,0 +1,177 @@
+//! The state against itself and against what stands around the tree: pure functions.
+
+use tutti_job::{Fence, Volumes};
+
+use super::{Finding, Severity, Subject, observe::Places};
+use crate::{
+    lifecycle::{JobRecord, JobState},
+    plan::{At, Need, PlanJob},
+};
+
+/// What to do about state that contradicts itself.
+const FAULT: &str = "a fault of the program, or an edited state file: report it, and make a new compose";
+
+/// What is wrong with the records alone.
+pub(super) fn records(subject: &Subject) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if subject.running {
+        let what = "a program works on this compose now; only what was published when the check began is compared";
+        findings.push(Finding::new(Severity::Note, "STATUS", what, "check again when it has ended"));
+    } else if subject.header.ended_at.is_none() {
+        let what = format!(
+            "its program ended before the compose did: it is {}, {} of {} jobs are over",
+            subject.header.status,
+            subject.jobs.iter().filter(|record| record.state.is_terminal()).count(),
+            subject.jobs.len()
+        );
+        findings.push(Finding::new(Severity::Note, "STATUS", what, format!("tutti compose --resume {}", subject.id)));
+    }
+    let ended = subject.header.ended_at.is_some();
+    for (job, record) in subject.plan.jobs.iter().zip(&subject.jobs) {
+        let state = record.state.as_str();
+        if ended && !record.state.is_terminal() {
+            findings.push(fault(
+                subject,
+                job,
+                format!("says that {} is {state}, though the compose has ended", job.name),
+            ));
+        }
+        if !matches!(record.state, JobState::Committed | JobState::Published) {
+            continue;
+        }
+        if !made_all(job, record) {
+            let what = format!("says that {} is {state}, without all outputs that its plan declares", job.name);
+            findings.push(fault(subject, job, what));
+        }
+        findings.extend(unmet(subject, job).map(|what| fault(subject, job, what)));
+    }
+    findings
+}
+
+fn fault(_: &Subject, job: &PlanJob, what: String) -> Finding {
+    Finding::new(Severity::Error, "work/tutti/state.redb", what, FAULT).of_job(job.name.to_string())
+}
+
+fn made_all(job: &PlanJob, record: &JobRecord) -> bool {
+    let made: Vec<&str> = record.outputs.iter().map(|output| output.name.as_str()).collect();
+    record.committed && job.outputs.iter().all(|declared| made.contains(&declared.name.as_str()))
+}
+
+/// A finished job whose needs are not.
+fn unmet(subject: &Subject, job: &PlanJob) -> Option<String> {
+    let holds = |number: u32, at: At| match (at, subject.record(number).state) {
+        (At::Committed, JobState::Committed) | (_, JobState::Published) => true,
+        // Its outputs were recorded; that moving them failed was found out later.
+        (At::Committed, JobState::Failed) => subject.record(number).committed,
+        _ => false,
+    };
+    let edge = job.edges.iter().find(|edge| edge.need == Need::Required && !holds(edge.job, edge.at))?;
+    Some(format!("says that {} is done, though it needs {}, which is not", job.name, subject.name(edge.job)))
+}
+
+/// What is wrong with STATUS, COMPOSE_ID, staging directories and the latest link.
+pub(super) fn places(subject: &Subject, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let status = subject.header.status.as_str();
+    let written = text(subject, "STATUS", status, &places.status);
+    // It is written after the state is stored.
+    findings.extend(written.filter(|_| !subject.running));
+    findings.extend(text(subject, "COMPOSE_ID", &subject.id, &places.compose_id));
+    if subject.top != subject.recorded_top {
+        let what = format!("is not where the state says that the compose is: {}", subject.recorded_top.display());
+        let advice = "move it back before retry or resume: they would write there";
+        findings.push(Finding::new(Severity::Warning, ".", what, advice));
+    }
+    if !subject.running {
+        findings.extend(staging(subject, places.staging.as_deref()));
+        findings.extend(latest(subject, places));
+    }
+    findings
+}
+
+fn text(subject: &Subject, name: &str, wanted: &str, found: &Option<Result<String, String>>) -> Option<Finding> {
+    let what = match found {
+        Some(Ok(text)) if text == wanted => return None,
+        Some(Ok(text)) if text.is_empty() => format!("is empty, the state says {wanted}"),
+        Some(Ok(text)) => format!("says {text:?}, the state says {wanted}"),
+        Some(Err(reason)) => reason.clone(),
+        None => "is missing".to_owned(),
+    };
+    let advice = match (name, subject.header.ended_at) {
+        ("STATUS", None) => format!("tutti compose --resume {} writes it again", subject.id),
+        _ => format!("write the word {wanted} into it"),
+    };
+    Some(Finding::new(Severity::Error, name, what, advice))
+}
+
+/// Directories of attempts that nobody waits for any more.
+fn staging(subject: &Subject, names: Option<&[String]>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let ended = subject.header.ended_at.is_some();
+    for (number, record) in (0u32..).zip(&subject.jobs) {
+        let Some(fence) = record.fence.filter(|fence| record.needs_staging(*fence)) else { continue };
+        let planned = subject.plan.job(number);
+        let trees = planned.is_some_and(PlanJob::has_tree_outputs);
+        if trees && !names.is_some_and(|names| names.contains(&fence.to_string())) {
+            let what = format!("is missing, and {} is only {}", subject.name(number), record.state.as_str());
+            let advice = match (record.committed, ended) {
+                (true, _) => "its outputs are lost, and it does not run again: make a new compose".to_owned(),
+                (false, _) => format!("tutti compose --resume {} runs it again", subject.id),
+            };
+            let path = format!("{}/{fence}", Volumes::STAGING);
+            let severity = if record.committed { Severity::Error } else { Severity::Note };
+            findings.push(Finding::new(severity, path, what, advice).of_job(subject.name(number)));
+        }
+    }
+    for name in names.unwrap_or_default() {
+        // The embedded worker keeps its journal there.
+        if name == "worker" {
+            continue;
+        }
+        let path = format!("{}/{name}", Volumes::STAGING);
+        let advice = "remove it: nothing will use it";
+        let finding = match name.parse::<Fence>() {
+            Ok(fence) if wanted(subject, fence) => continue,
+            Ok(fence) => {
+                let what = format!("was left behind by attempt {}, which is over", fence.attempt);
+                // Whoever goes on with the compose removes it.
+                let severity = if ended { Severity::Warning } else { Severity::Note };
+                Finding::new(severity, path, what, advice).of_job(subject.name(fence.job))
+            }
+            Err(_) => Finding::new(Severity::Warning, path, "is no attempt's directory", advice),
+        };
+        findings.push(finding);
+    }
+    findings
+}
+
+fn wanted(subject: &Subject, fence: Fence) -> bool {
+    let record = subject.record(fence.job);
+    record.needs_staging(fence) || record.current() == Some(fence)
+}
+
+fn latest(subject: &Subject, places: &Places) -> Option<Finding> {
+    let identity = &subject.identity;
+    let name = identity.latest_link.as_deref()?;
+    let status = subject.header.status.as_str();
+    let moved = subject.header.ended_at.is_some() && identity.latest_link_status.iter().any(|wanted| wanted == status);
+    let again = format!("if this is the newest compose: ln -sfn {} {name} in the target directory", subject.id);
+    let path = subject.top.parent().map(|target| target.join(name).display().to_string()).unwrap_or_default();
+    match &places.latest {
+        None if moved => Some(Finding::new(Severity::Warning, path, "is missing", again)),
+        None => None,
+        Some((_, None)) => {
+            let what = "is not a symbolic link, so it cannot be moved to the newest compose";
+            Some(Finding::new(Severity::Warning, path, what, format!("remove it; {again}")))
+        }
+        Some((_, Some(link))) if !link.leads_somewhere => {
+            let what = format!("leads to {}, which is not there", link.target);
+            Some(Finding::new(Severity::Warning, path, what, again))
+        }
+        Some((_, Some(link))) if link.target == subject.id && !moved && subject.header.ended_at.is_some() => {
+            let what = format!("leads to this compose, which is {status}");
+            Some(Finding::new(Severity::Warning, path, what, "let it lead to the newest good compose"))
+        }
+        Some(_) => None,
+    }
+}

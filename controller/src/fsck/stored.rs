@@ -1,0 +1,206 @@
+//! The state of a compose whose program is gone, read without changing anything.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tutti_job::{Digest, Volumes};
+use tutti_store::{RedbStore, StateStoreExt, StoreError, SystemClock};
+
+use super::{Finding, Severity, Subject, expected::blob_path};
+use crate::{
+    engine::stored::{ComposeKey, KEYS, Meta, chain, parse_key},
+    lifecycle::{Header, JobRecord},
+    plan::Plan,
+    spec::ComposeSpec,
+    volume::{self, VolumeError},
+};
+
+/// Why a state file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFileError {
+    /// A program works with it.
+    #[error(transparent)]
+    InUse(StoreError),
+    /// It cannot be copied.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It has no such compose.
+    #[error("{path} knows no compose {id}; it knows: {}", if known.is_empty() { "none" } else { known })]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The compose.
+        id: String,
+        /// Ids of those it has.
+        known: String,
+    },
+}
+
+/// What could be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The compose's directory.
+    pub top: PathBuf,
+    /// The compose, if there is enough of it to check.
+    pub subject: Option<Box<Subject>>,
+    /// What was wrong with its state.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads one compose out of a state file. `top` is its directory; the state knows it where it is not given.
+///
+/// The file is copied first: opening it could repair it, and must not.
+///
+/// # Errors
+/// [`StateFileError`]; a state file that is damaged is a finding.
+pub async fn load(state: &Path, id: &str, top: Option<&Path>) -> Result<Loaded, StateFileError> {
+    let failed = |source| StateFileError::Io { path: state.to_owned(), source };
+    let copy = tempfile::tempdir().map_err(failed)?;
+    let path = copy.path().join("state.redb");
+    copy_unlocked(state, &path)?;
+    let findings = |finding| Loaded { top: top.unwrap_or(state).to_owned(), subject: None, findings: vec![finding] };
+    let store = match RedbStore::open(&path, Arc::new(SystemClock::new())).await {
+        Ok(store) => store,
+        Err(error) => return Ok(findings(damaged(state, &reason(error)))),
+    };
+    let listed = store.list(KEYS.as_bytes()).await;
+    store.close().await;
+    let page = match listed {
+        Ok(page) => page,
+        Err(error) => return Ok(findings(damaged(state, &reason(error)))),
+    };
+    let mut stored = Stored::default();
+    let mut known = Vec::new();
+    for kv in &page.kvs {
+        match parse_key(&kv.key) {
+            Some(ComposeKey::Meta(other)) if other != id => known.push(other.to_owned()),
+            Some(key) => stored.take(state, id, &key, &kv.value),
+            None => {}
+        }
+    }
+    if !stored.seen {
+        return Err(StateFileError::Unknown { path: state.to_owned(), id: id.to_owned(), known: known.join(", ") });
+    }
+    Ok(stored.load(state, id, top))
+}
+
+fn copy_unlocked(state: &Path, copy: &Path) -> Result<(), StateFileError> {
+    let failed = |source| StateFileError::Io { path: state.to_owned(), source };
+    if !fs::metadata(state).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is no file")));
+    }
+    RedbStore::check_free(state).map_err(StateFileError::InUse)?;
+    fs::copy(state, copy).map(drop).map_err(failed)
+}
+
+/// Why, without the path: that of the copy says nothing to anybody.
+fn reason(error: StoreError) -> String {
+    match error {
+        StoreError::Corrupt { problem, .. } => problem,
+        other => other.to_string(),
+    }
+}
+
+fn damaged(state: &Path, reason: &str) -> Finding {
+    let what = format!("cannot be used: {reason}");
+    let advice = "restore it from a copy; without it nothing more is known of the compose: make a new one";
+    Finding::new(Severity::Error, state.display().to_string(), what, advice)
+}
+
+#[derive(Default)]
+struct Stored {
+    seen: bool,
+    meta: Option<Meta>,
+    header: Option<Header>,
+    jobs: Vec<(u32, JobRecord)>,
+    findings: Vec<Finding>,
+}
+
+impl Stored {
+    fn take(&mut self, state: &Path, id: &str, key: &ComposeKey<'_>, value: &[u8]) {
+        let (what, failed) = match key {
+            ComposeKey::Meta(of) if *of == id => (
+                "where it is".to_owned(),
+                serde_json::from_slice(value).map(|meta| self.meta = Some(meta)).err().map(|e| e.to_string()),
+            ),
+            ComposeKey::Header(of) if *of == id => {
+                let read = Header::decode(value).map(|header| self.header = Some(header));
+                ("its status".to_owned(), read.err().map(|error| chain(&error)))
+            }
+            ComposeKey::Job(of, number) if *of == id => {
+                let read = JobRecord::decode(value).map(|record| self.jobs.push((*number, record)));
+                (format!("the record of job {number}"), read.err().map(|error| chain(&error)))
+            }
+            _ => return,
+        };
+        self.seen = true;
+        if let Some(reason) = failed {
+            let what = format!("has a record that cannot be read, {what}: {reason}");
+            let advice = "use the release that wrote it, or a newer one; if it is damaged, restore it from a copy";
+            self.findings.push(Finding::new(Severity::Error, state.display().to_string(), what, advice));
+        }
+    }
+
+    fn load(mut self, state: &Path, id: &str, top: Option<&Path>) -> Loaded {
+        let known = self.meta.as_ref().map(|meta| meta.top.clone());
+        let directory = top.map(Path::to_owned).or(known).unwrap_or_else(|| state.to_owned());
+        let (Some(meta), Some(header)) = (self.meta.take(), self.header.take()) else {
+            if self.findings.is_empty() {
+                self.findings.push(damaged(state, "it has jobs of the compose, but not the compose itself"));
+            }
+            return Loaded { top: directory, subject: None, findings: self.findings };
+        };
+        let volumes = Volumes::new(&directory);
+        let spec = self.document::<ComposeSpec>(&volumes, &meta.spec, "spec");
+        let plan = self.document::<Plan>(&volumes, &meta.plan, "plan");
+        let (Some(spec), Some(plan)) = (spec, plan) else {
+            return Loaded { top: directory, subject: None, findings: self.findings };
+        };
+        let mut jobs = vec![JobRecord::default(); plan.jobs.len()];
+        for (number, record) in self.jobs {
+            if let Some(slot) = jobs.get_mut(number as usize) {
+                *slot = record;
+            }
+        }
+        let subject = Subject {
+            id: id.to_owned(),
+            top: directory.clone(),
+            recorded_top: meta.top,
+            documents: [meta.spec, meta.plan],
+            identity: spec.identity,
+            plan,
+            header,
+            jobs,
+            running: false,
+        };
+        Loaded { top: directory, subject: Some(Box::new(subject)), findings: self.findings }
+    }
+
+    /// The spec or the plan: without one of them nothing can be compared.
+    fn document<T: serde::de::DeserializeOwned>(
+        &mut self,
+        volumes: &Volumes,
+        digest: &Digest,
+        name: &str,
+    ) -> Option<T> {
+        let read = volume::get_blob(volumes, digest);
+        let reason = match read.map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(document)) => return Some(document),
+            Ok(Err(error)) => format!("cannot be read: {error}"),
+            Err(VolumeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => "is missing".to_owned(),
+            Err(error) => chain(&error),
+        };
+        let what = format!("is the compose's {name} and {reason}; nothing can be compared without it");
+        self.findings.push(Finding::new(Severity::Error, blob_path(digest), what, super::expected::LOST_BLOB));
+        None
+    }
+}
