@@ -31,7 +31,7 @@ fn fsck(compose: &Compose, further: &[&str]) -> Ended {
 }
 
 fn json(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.text()))
+    serde_json::from_str(&ended.stdout).unwrap()
 }
 
 /// Findings as `severity path [job] what`.
