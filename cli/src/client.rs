@@ -36,6 +36,9 @@ impl Place {
         }
         let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
         let top = embedded::compose_dir(target, compose_id)?;
+        if work {
+            crate::fsck::refuse_damaged(&top, compose_id).await?;
+        }
         Ok(match embedded::reach(&top, if work { None } else { Some(0) }, take_over.get()).await? {
             Reached::Running(client) => Self { client, embedded: None },
             Reached::Ours(embedded) => Self { client: embedded.client.clone(), embedded: Some(embedded) },

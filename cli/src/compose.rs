@@ -57,6 +57,7 @@ async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     let top = embedded::compose_dir(&args.target_dir, compose_id)?;
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     reporter.started(compose_id, &top.display().to_string())?;
+    crate::fsck::refuse_damaged(&top, compose_id).await?;
     let mut embedded = match embedded::reach(&top, args.jobs.map(|jobs| jobs.max(1)), args.take_over.get()).await? {
         Reached::Ours(embedded) => embedded,
         Reached::Running(mut client) => {
@@ -66,8 +67,9 @@ async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     };
     let result = follow(&mut embedded.client, compose_id, reporter.as_mut()).await;
     let finished = embedded.finish().await;
-    let shown = result?;
+    // Why the controller ended says more than that it is gone.
     finished?;
+    let shown = result?;
     conclude(&shown, &args.output)
 }
 
@@ -86,8 +88,9 @@ async fn compose(
         Err(status) => Err(status.into()),
     };
     let finished = embedded.finish().await;
-    let shown = result?;
+    // Why the controller ended says more than that it is gone.
     finished?;
+    let shown = result?;
     Ok(shown)
 }
 

@@ -67,6 +67,46 @@ async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked>
     local(&state, id, Some(&top), depth).await
 }
 
+/// Refuses to go on with a compose of which parts are gone that finished jobs made: they do not run again, and it would
+/// end as if it were whole.
+pub(crate) async fn refuse_damaged(top: &Path, id: &str) -> Result<()> {
+    // What cannot be read at all is for the controller to say, which opens it next.
+    let Ok(loaded) = fsck::load(&top.join(embedded::STATE), id, Some(top)).await else { return Ok(()) };
+    let mut findings = loaded.findings;
+    if let Some(subject) = loaded.subject {
+        findings.extend(run_here(*subject, Depth::Stat).await?.findings);
+    }
+    let ours = |finding: &&Finding| finding.severity == Severity::Error && is_made(&finding.path);
+    let damaged: Vec<&Finding> = findings.iter().filter(ours).collect();
+    let Some(first) = damaged.first() else { return Ok(()) };
+    let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };
+    anyhow::bail!(
+        "cannot go on with {id}: {} in {} {}{more}\nhint: {}\nhint: tutti fsck {id} lists all; once all is back in its place, run this again",
+        first.path,
+        top.display(),
+        first.what,
+        first.advice
+    )
+}
+
+/// Whether jobs made it, and others read it or users get it.
+fn is_made(path: &str) -> bool {
+    path == "compose" || path.starts_with("compose/") || path.starts_with("work")
+}
+
+async fn run_here(subject: fsck::Subject, depth: Depth) -> Result<Report> {
+    let checking = tokio::task::spawn_blocking(move || {
+        let mut ticker = Ticker::new();
+        let report = fsck::check(&subject, depth, &mut |progress| {
+            ticker.tell(progress.what, progress.done, progress.total);
+            ControlFlow::Continue(())
+        });
+        ticker.clear();
+        report.unwrap_or_default()
+    });
+    checking.await.context("the check broke off")
+}
+
 fn without_state(id: &str, top: &Path) -> Checked {
     let finding = Finding {
         severity: Severity::Error,
@@ -94,16 +134,7 @@ async fn local(state: &Path, id: &str, top: Option<&Path>, depth: Depth) -> Resu
         return Ok(Checked { compose_id, directory, status: String::new(), running: false, report });
     };
     let status = subject.header.status.as_str().to_owned();
-    let checking = tokio::task::spawn_blocking(move || {
-        let mut ticker = Ticker::new();
-        let report = fsck::check(&subject, depth, &mut |progress| {
-            ticker.tell(progress.what, progress.done, progress.total);
-            ControlFlow::Continue(())
-        });
-        ticker.clear();
-        report.unwrap_or_default()
-    });
-    let mut report = checking.await.context("the check broke off")?;
+    let mut report = run_here(*subject, depth).await?;
     report.findings.extend(loaded.findings);
     let report = Report { findings: Report::of(report.findings).findings, ..report };
     Ok(Checked { compose_id: id.to_owned(), directory, status, running: false, report })

@@ -60,19 +60,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error with its causes, each once.
+/// An error with its causes, each once, and hints last, a line each.
 fn text(error: &anyhow::Error) -> String {
-    let mut text = String::new();
+    let (mut text, mut hints) = (String::new(), String::new());
     for cause in error.chain() {
         let line = match cause.downcast_ref::<tonic::Status>() {
             Some(status) => status.message().to_owned(),
             None => cause.to_string(),
         };
+        let (line, hint) = match line.split_once("\nhint: ") {
+            Some((line, hint)) => (line.to_owned(), format!("\nhint: {hint}")),
+            None => (line, String::new()),
+        };
+        hints += &hint;
         if !text.ends_with(&line) {
             text += if text.is_empty() { "" } else { ": " };
             text += &line;
         }
     }
+    text += &hints;
     if let Some(hint) = tutti_files::hint_of(error.as_ref()).filter(|_| !text.contains("hint: ")) {
         text += &format!("\nhint: {hint}");
     }
@@ -111,4 +117,13 @@ fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guar
         otlp_endpoint: global.otlp.clone(),
         service_name: "tutti".to_owned(),
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hints_come_last_and_causes_once() {
+        let error = anyhow::anyhow!("no such file").context("no such file").context("cannot look\nhint: look again");
+        assert_eq!(super::text(&error), "cannot look: no such file\nhint: look again");
+    }
 }

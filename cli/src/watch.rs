@@ -11,8 +11,12 @@ use tutti_proto::compose::{
 
 use crate::progress::Reporter;
 
-/// Streams broken in a row before giving up.
-const RETRIES: u32 = 30;
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Streams broken in a row before giving up: 30 seconds, in which a controller is started again.
+const RETRIES: u32 = 150;
+/// Streams broken in a row, and how often again, before that is said.
+const SAID: u32 = 5;
 
 /// Shows events until no job of the compose is active, then returns its final state.
 ///
@@ -24,16 +28,24 @@ pub(crate) async fn follow(
 ) -> Result<ShowResponse> {
     let mut broken = 0;
     loop {
-        match follow_stream(client, compose_id, reporter).await {
+        match follow_stream(client, compose_id, reporter, &mut broken).await {
             Ok(true) => break,
             Ok(false) => broken += 1,
             Err(status) if matches!(status.code(), Code::NotFound | Code::PermissionDenied) => {
                 return Err(status).with_context(|| format!("cannot watch {compose_id}"));
             }
-            Err(status) if broken >= RETRIES => return Err(status).context("lost the controller while watching"),
+            Err(status) if broken >= RETRIES => {
+                return Err(status).with_context(|| {
+                    format!("lost the controller while watching {compose_id}\nhint: jobs that run go on for a while without it; start the controller again, then tutti watch {compose_id}")
+                });
+            }
             Err(_) => broken += 1,
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        if broken == SAID || (broken > 0 && broken % (10 * SAID) == 0) {
+            let left = PAUSE * (RETRIES - broken);
+            eprintln!("the controller does not answer; trying again for {} s", left.as_secs());
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     reporter.finish()?;
     let request = ShowRequest { compose_id: compose_id.to_owned() };
@@ -45,12 +57,14 @@ async fn follow_stream(
     client: &mut ComposeServiceClient<Channel>,
     compose_id: &str,
     reporter: &mut dyn Reporter,
+    broken: &mut u32,
 ) -> Result<bool, tonic::Status> {
     let request = WatchRequest { compose_id: compose_id.to_owned() };
     let mut stream = client.watch(request).await?.into_inner();
     let mut news = false;
     let broken_pipe = |error: anyhow::Error| tonic::Status::aborted(format!("cannot report progress: {error:#}"));
     while let Some(response) = stream.message().await? {
+        *broken = 0;
         match response.event {
             Some(Event::Compose(summary)) => {
                 reporter.compose(&summary).map_err(broken_pipe)?;

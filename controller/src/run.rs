@@ -30,7 +30,7 @@ impl RunError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The state file cannot be used.
-    #[error("cannot open the state store {path}")]
+    #[error("cannot open the state store{}", beside(path, source))]
     Open {
         /// File.
         path: String,
@@ -47,6 +47,11 @@ pub enum RunError {
     /// A socket failed.
     #[error(transparent)]
     Server(#[from] ServerError),
+}
+
+/// The path, where the cause does not name it.
+fn beside(path: &str, source: &tutti_store::StoreError) -> String {
+    if source.to_string().contains(path) { String::new() } else { format!(" {path}") }
 }
 
 /// A controller that runs.

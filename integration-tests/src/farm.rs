@@ -71,7 +71,7 @@ pub struct Farm {
     /// Workers by name.
     pub workers: Vec<(String, Process)>,
     // Dropped last: workers that lose their controller first would only wait.
-    _controller: Process,
+    controller: Process,
 }
 
 impl Farm {
@@ -86,10 +86,8 @@ impl Farm {
     pub fn start_with(directory: &Path, workers: usize, environment: &[(&str, &str)]) -> Self {
         // In a directory of its own: the socket's must be 0700 and its path short.
         let address = format!("unix:{}", directory.join("run/c").display());
-        let mut command = tutti(["controller", "--listen", &address, "--state-dir"]);
-        command.arg(directory.join("state"));
-        let controller = start(command, directory, "controller", Some("listening"));
-        let mut farm = Self { directory: directory.to_owned(), address, workers: Vec::new(), _controller: controller };
+        let controller = controller(directory, &address);
+        let mut farm = Self { directory: directory.to_owned(), address, workers: Vec::new(), controller };
         for number in 1..=workers {
             farm.add_worker(&format!("worker-{number}"), environment);
         }
@@ -143,6 +141,17 @@ impl Farm {
         crate::scratch::read(self.directory.join(format!("{name}.log")))
     }
 
+    /// Kills the controller.
+    pub fn kill_controller(&mut self) {
+        self.controller.kill();
+    }
+
+    /// Starts the controller again, on the same state and address.
+    pub fn restart_controller(&mut self) {
+        self.controller.kill();
+        self.controller = controller(&self.directory, &self.address);
+    }
+
     /// The controller's address.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -175,6 +184,12 @@ impl Farm {
         command.args(["--controller", &self.address]).args(&arguments[1..]);
         command
     }
+}
+
+fn controller(directory: &Path, address: &str) -> Process {
+    let mut command = tutti(["controller", "--listen", address, "--state-dir"]);
+    command.arg(directory.join("state"));
+    start(command, directory, "controller", Some("listening"))
 }
 
 /// Starts a process whose log lies in `directory`, and waits for the line that says that it is ready.

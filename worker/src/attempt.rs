@@ -115,14 +115,42 @@ pub(crate) async fn run(
             Report { ending: Ending::Failure(failure), counters: BTreeMap::new(), cpu_ms: 0, peak_memory: 0 }
         }
     };
+    let ending = match report.ending {
+        Ending::Failure(failure) => Ending::Failure(undermined(order, failure)),
+        success => success,
+    };
     Finished {
-        ending: report.ending,
+        ending,
         counters: report.counters,
         cpu: Duration::from_millis(report.cpu_ms),
         peak_memory: report.peak_memory,
         started,
         ended: SystemTime::now(),
         conditions,
+    }
+}
+
+/// A failure of a job whose staging directory somebody removed says that: what the job met is a consequence, and
+/// another attempt has a directory of its own.
+fn undermined(order: &Order, failure: Failure) -> Failure {
+    let Some(staging) = order.volumes.staging.as_deref() else { return failure };
+    let own = !matches!(failure.class, FailureClass::Cancelled | FailureClass::NoSpace);
+    let removed = sandbox::STAGING_PARTS
+        .iter()
+        .map(|part| staging.join(part))
+        .find(|path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
+    match removed {
+        Some(path) if own => Failure {
+            class: FailureClass::Infra,
+            cause: format!(
+                "its staging directory was removed while it ran: {} is gone ({})",
+                path.display(),
+                failure.cause
+            ),
+            hint: "leave everything below work/tutti to tutti while a compose runs; tutti retry runs the job again"
+                .to_owned(),
+        },
+        _ => failure,
     }
 }
 

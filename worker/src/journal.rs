@@ -58,6 +58,8 @@ impl Journal {
         let path = self.path(key);
         let temporary = path.with_extension("new");
         let write = || {
+            // Somebody may have cleaned up too much.
+            fs::create_dir_all(&self.directory)?;
             let mut file = fs::File::create(&temporary)?;
             file.write_all(&record.encode_to_vec())?;
             file.sync_all()?;

@@ -137,7 +137,7 @@ impl JobContext {
         let digest = self.spec.input(name)?;
         let path = self.volumes.blob(&digest);
         let infra = || (FailureClass::Infra, format!("failed to read input {name} ({})", path.display()));
-        let file = fs::File::open(&path).or_fail(infra().0, || infra().1)?;
+        let file = fs::File::open(&path).map_err(|error| gone(error, infra().1))?;
         let (found, length) = Digest::of_reader(file).or_fail(infra().0, || infra().1)?;
         self.counters.add("input_bytes_read", length);
         check_digest(name, &path, digest, found)?;
@@ -159,7 +159,7 @@ impl JobContext {
     pub fn blob_bytes(&self, name: &str, digest: Digest) -> Result<Vec<u8>, RunnerError> {
         let path = self.volumes.blob(&digest);
         let cause = || format!("failed to read input {name} ({})", path.display());
-        let file = fs::File::open(&path).or_fail(FailureClass::Infra, cause)?;
+        let file = fs::File::open(&path).map_err(|error| gone(error, cause()))?;
         let size = file.metadata().or_fail(FailureClass::Infra, cause)?.len();
         if size > MAX_INPUT {
             return Err(RunnerError::input(format!("input {name} has {size} bytes, more than {MAX_INPUT}")));
@@ -338,6 +338,18 @@ impl JobContext {
         tutti_files::rename(&temporary, target)
             .or_fail(FailureClass::Tool, || format!("failed to move a copy to {}", target.display()))
     }
+}
+
+/// An input that cannot be opened. One that is not there was removed by hand: jobs hand it to each other.
+fn gone(error: io::Error, cause: String) -> RunnerError {
+    let absent = error.kind() == io::ErrorKind::NotFound;
+    let failure = RunnerError::caused_by(FailureClass::Infra, cause, error);
+    if !absent {
+        return failure;
+    }
+    failure.with_hint(
+        "somebody removed what an earlier job made, and finished jobs do not run again: restore it from a copy, or make a new compose; tutti fsck says what else is missing",
+    )
 }
 
 fn check_digest(name: &str, path: &Path, wanted: Digest, found: Digest) -> Result<(), RunnerError> {

@@ -421,7 +421,7 @@ async fn run_attempt(
     let written = tokio::task::spawn_blocking(move || journal.put(&key, &record)).await;
     if let Err(error) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
         // It can still be delivered by this process; only a restart would lose it, and then the job runs again.
-        tracing::error!(%error, "failed to journal an outcome");
+        tracing::error!(%error, "failed to journal an outcome; if this worker is started again, the job runs again");
     }
     (outcome, conditions)
 }

@@ -128,6 +128,12 @@ fn interpret(document: Document, base: &Path) -> (Loaded, Vec<OptionError>) {
         }
     }
     errors.extend(super::rules::check(&document.options, &raw));
+    if let Some(file) = document.files.first() {
+        // What is not there has no line; which file it is not in is worth knowing.
+        for error in errors.iter_mut().filter(|error| error.at.is_none()) {
+            error.message = error.message.replacen("missing;", &format!("missing in {};", file.display()), 1);
+        }
+    }
     let mut builder = Builder { effective: &raw, base, errors: Vec::new(), warnings: Vec::new() };
     let settings = builder.build();
     errors.append(&mut builder.errors);

@@ -26,12 +26,12 @@ fn defaults_have_the_right_shape() {
 fn required_options_are_named_together() {
     let report = Files::new(&[("c.conf", "")]).check("c.conf");
     insta::assert_snapshot!(report.errors.join("\n"), @r#"
-    gather_method: missing; expected one of "deps", "nodeps", "hybrid", or a dictionary {variant expression: value}
-    pkgset_source: missing; expected one of "repos", "koji"
-    release_name: missing; expected a string
-    release_short: missing; expected a string
-    release_version: missing; expected a string
-    variants_file: missing; expected a string, or a dictionary with the keys scm, repo, branch, file, dir, command, options
+    gather_method: missing in c.conf; expected one of "deps", "nodeps", "hybrid", or a dictionary {variant expression: value}
+    pkgset_source: missing in c.conf; expected one of "repos", "koji"
+    release_name: missing in c.conf; expected a string
+    release_short: missing in c.conf; expected a string
+    release_version: missing in c.conf; expected a string
+    variants_file: missing in c.conf; expected a string, or a dictionary with the keys scm, repo, branch, file, dir, command, options
     "#);
 }
 
