@@ -305,7 +305,7 @@ fn files_without_permission() {
     for name in ["compose.conf", "variants.xml", "comps.xml", &format!("repo/{HELLO}")] {
         let path = scratch.join("tiny").join(name);
         let mode = fs::metadata(&path).unwrap().permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         says(&compose(), &[name, "Permission denied", "hint: look at owner and mode"]);
         fs::set_permissions(&path, mode).unwrap();
     }

@@ -1,10 +1,12 @@
 //! The state against itself and against what stands around the tree: pure functions.
 
+use std::sync::Arc;
+
 use tutti_job::{Fence, Volumes};
 
 use super::{Finding, Severity, Subject, observe::Places};
 use crate::{
-    lifecycle::{JobRecord, JobState},
+    lifecycle::{Compose, JobRecord, JobState, StagingFate},
     plan::{At, Need, PlanJob},
 };
 
@@ -123,6 +125,8 @@ fn staging(subject: &Subject, names: Option<&[String]>) -> Vec<Finding> {
             findings.push(Finding::new(severity, path, what, advice).of_job(subject.name(number)));
         }
     }
+    let plan = Arc::new(subject.plan.clone());
+    let leftovers = Compose::load(&subject.id, plan, subject.header.clone(), subject.jobs.clone()).leftovers();
     for name in names.unwrap_or_default() {
         // The embedded worker keeps its journal there.
         if name == "worker" {
@@ -131,7 +135,8 @@ fn staging(subject: &Subject, names: Option<&[String]>) -> Vec<Finding> {
         let path = format!("{}/{name}", Volumes::STAGING);
         let advice = "remove it: nothing will use it";
         let finding = match name.parse::<Fence>() {
-            Ok(fence) if wanted(subject, fence) => continue,
+            // What a job that is not done has read is of use to its next attempt.
+            Ok(fence) if leftovers.fate(&fence) != StagingFate::Remove => continue,
             Ok(fence) => {
                 let what = format!("was left behind by attempt {}, which is over", fence.attempt);
                 // Whoever goes on with the compose removes it.
@@ -143,11 +148,6 @@ fn staging(subject: &Subject, names: Option<&[String]>) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
-}
-
-fn wanted(subject: &Subject, fence: Fence) -> bool {
-    let record = subject.record(fence.job);
-    record.needs_staging(fence) || record.current() == Some(fence)
 }
 
 fn latest(subject: &Subject, places: &Places) -> Option<Finding> {
