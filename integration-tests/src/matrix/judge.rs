@@ -30,10 +30,10 @@ pub fn judge(survey: &Survey, compose: &Compose, jobs: &BTreeMap<String, Value>)
         wrong.push(format!("STATUS is {}", compose.status()));
     }
     let tree = tree::snapshot(&compose.tree(""));
-    for path in survey.tree.keys().chain(tree.keys()) {
-        if survey.tree.get(path) != tree.get(path) {
-            wrong.push(format!("{path} is {:?}, undisturbed {:?}", tree.get(path), survey.tree.get(path)));
-        }
+    let added = tree.keys().filter(|path| !survey.tree.contains_key(*path));
+    let differing = survey.tree.keys().chain(added).filter(|path| survey.tree.get(*path) != tree.get(*path));
+    for path in differing.take(5) {
+        wrong.push(format!("{path} is {:?}, undisturbed {:?}", tree.get(path), survey.tree.get(path)));
     }
     if !survey.jobs.iter().eq(jobs.keys()) {
         wrong.push(format!("other jobs than undisturbed: {:?}", jobs.keys()));

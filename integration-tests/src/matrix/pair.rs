@@ -123,10 +123,11 @@ impl Pair {
     fn client(&self, arguments: &[&str]) -> Command {
         let mut command = tutti(&arguments[..1]);
         command.args(["--controller", &self.address]).args(&arguments[1..]);
+        command.env("SOURCE_DATE_EPOCH", EPOCH);
         command
     }
 
-    /// Runs a client until it succeeds, whoever dies meanwhile; `give_up` looks at its failures.
+    /// Runs a client until it succeeds, whoever dies meanwhile; `retry` looks at its failures.
     fn insist(&mut self, arguments: &[&str], retry: impl Fn(&Ended) -> bool) -> Result<Ended, String> {
         let begun = Instant::now();
         loop {
@@ -196,8 +197,7 @@ fn judge_end(survey: &Survey, target: &Path, shown: &Ended) -> Result<(), String
 pub fn undisturbed(survey: &Survey) -> [PathBuf; 2] {
     let directory = survey.directory("pair");
     let logs = ["points.controller", "points.worker"].map(|name| directory.join(name));
-    let [controller, worker] =
-        [0, 1].map(|part: usize| [("TUTTI_FAILPOINT_LOG", logs[part].display().to_string()), epoch()]);
+    let [controller, worker] = [0, 1].map(|part: usize| [("TUTTI_FAILPOINT_LOG", logs[part].display().to_string())]);
     let mut pair = Pair::start(&directory, &controller, &worker, false);
     let mut run = || {
         let target = directory.join("target");
@@ -208,10 +208,6 @@ pub fn undisturbed(survey: &Survey) -> [PathBuf; 2] {
     };
     run().unwrap_or_else(|wrong: String| panic!("an undisturbed pair fails: {wrong}"));
     logs
-}
-
-fn epoch() -> (&'static str, String) {
-    ("SOURCE_DATE_EPOCH", EPOCH.to_owned())
 }
 
 /// Runs a case; whether its point was passed.
