@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 pub use check::{Expect, Invariant, Violation, check};
 pub use line::{Cause, Change, ComposeChange, JobChange, Lease, Line, parse};
-pub use read::{Recorded, check_directory, read};
+pub use read::{Recorded, check_directory, read, tells_end};
 
 use tutti_job::Digest;
 
@@ -35,8 +35,12 @@ pub fn file_name(epoch: i64) -> String {
 
 /// Whether a file of [`DIRECTORY`] belongs to the history.
 pub fn is_file_name(name: &str) -> bool {
-    let epoch = name.strip_prefix("history.").and_then(|rest| rest.strip_suffix(".jsonl"));
-    epoch.is_some_and(|epoch| !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit()))
+    epoch_of(name).is_some()
+}
+
+fn epoch_of(name: &str) -> Option<u64> {
+    let epoch = name.strip_prefix("history.").and_then(|rest| rest.strip_suffix(".jsonl"))?;
+    epoch.bytes().all(|byte| byte.is_ascii_digit()).then(|| epoch.parse().ok())?
 }
 
 /// Collects lines while a turn changes the state, and gives them out once that is stored.

@@ -106,7 +106,11 @@ impl Actor {
     /// Derives again what a restart cut off.
     fn recover(&mut self) {
         let now = now();
-        for (id, live) in &self.composes {
+        for (id, live) in &mut self.composes {
+            // Of what has ended, and whose history says so, there is nothing more to tell.
+            if !live.compose.is_ended() || !crate::history::tells_end(&live.meta.top) {
+                live.tell_found(&mut self.recorder, now);
+            }
             let pending = lifecycle::pending_effects(&live.compose);
             self.effects.extend(pending.into_iter().map(|effect| (id.clone(), effect)));
             for (_, record) in live.compose.numbered() {
@@ -115,6 +119,8 @@ impl Actor {
                 self.workers.expect(fence.executor, &name, now);
             }
         }
+        // Nobody but this controller writes since it leads.
+        self.tell_history(self.recorder.epoch());
         let ids: Vec<String> = self.composes.keys().cloned().collect();
         for id in ids {
             self.apply_late(&id, Event::Started);
@@ -227,11 +233,7 @@ impl Actor {
         if changes.is_empty() {
             return Ok(());
         }
-        if !std::mem::replace(&mut live.told, true) {
-            let stored_at = &live.stored_at;
-            self.recorder.plan_is(compose_id, live.meta.plan);
-            self.recorder.found(&live.compose, now, |job| stored_at.get(&job).copied());
-        }
+        live.tell_found(&mut self.recorder, now);
         self.recorder.change(&live.compose, cause, &changes, now);
         self.dirty.because(Stored::Event(cause));
         if changes.header.as_ref().is_some_and(|header| header.ended_at.is_some()) {

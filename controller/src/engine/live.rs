@@ -9,7 +9,8 @@ use tutti_proto::compose as api;
 
 use super::{WATCH_QUEUE, submission::Meta};
 use crate::{
-    lifecycle::{Compose, Status},
+    history::Recorder,
+    lifecycle::{Compose, Status, Timestamp},
     plan::{PlanJob, close},
     spec::ComposeSpec,
 };
@@ -91,6 +92,14 @@ impl Live {
 
     pub(super) fn id(&self) -> &str {
         &self.spec.identity.compose_id
+    }
+
+    /// Tells the history once what was found in the store, before anything changes.
+    pub(super) fn tell_found(&mut self, recorder: &mut Recorder, now: Timestamp) {
+        if !std::mem::replace(&mut self.told, true) {
+            recorder.plan_is(&self.compose.id, self.meta.plan);
+            recorder.found(&self.compose, now, |job| self.stored_at.get(&job).copied());
+        }
     }
 
     pub(super) fn volumes(&self) -> Volumes {

@@ -1,14 +1,21 @@
 //! The history of a compose as it lies in its directory.
 
-use std::{fs, io, io::Read as _, path::Path};
+use std::{
+    fs, io,
+    io::{Read as _, Seek as _},
+    path::Path,
+};
 
 use tutti_job::{Digest, Volumes};
 
-use super::{Change, DIRECTORY, Expect, Line, Violation, check, is_file_name, parse};
+use super::{Change, DIRECTORY, Expect, Line, Violation, check, epoch_of, is_file_name, parse};
 use crate::{plan::Plan, volume};
 
 /// Most bytes that are read of one file: a writer stops before.
 const LARGEST: u64 = 256 << 20;
+
+/// How much of a file's end is looked at for the last header.
+const TAIL: u64 = 256 << 10;
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +51,29 @@ pub fn read(top: &Path) -> io::Result<Recorded> {
         recorded.files += 1;
     }
     Ok(recorded)
+}
+
+/// Whether the newest file of a compose's history says at its end that the compose has ended: a crash, or a full disk,
+/// may have taken that along.
+pub fn tells_end(top: &Path) -> bool {
+    let last_line = || -> io::Result<bool> {
+        let names = fs::read_dir(top.join(DIRECTORY))?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let Some(name) = names.filter(|name| is_file_name(name)).max_by_key(|name| epoch_of(name)) else {
+            return Ok(false);
+        };
+        let mut file = fs::File::open(top.join(DIRECTORY).join(name))?;
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        let (lines, _) = parse(&String::from_utf8_lossy(&bytes));
+        let header = |line: &Line| match &line.change {
+            Change::Compose(header) => Some(header.ended),
+            Change::Job(_) => None,
+        };
+        Ok(lines.iter().rev().find_map(header).unwrap_or_default())
+    };
+    last_line().unwrap_or_default()
 }
 
 /// Reads and checks the history of the compose in that directory, with its plan where that is there. `ended` says that
