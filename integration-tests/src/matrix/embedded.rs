@@ -69,5 +69,5 @@ pub fn run(survey: &Survey, case: &Case, target: &Path) -> Result<bool, String> 
 
 fn not_accepted(ended: &Ended) -> bool {
     // The directory has no state, or the state has no such compose.
-    ended.stderr.contains("is no compose that") || ended.stderr.contains("no compose ")
+    ended.stderr.contains("killed before the compose was accepted") || ended.stderr.contains("no compose ")
 }
