@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use tutti_controller::run::RunError;
 use tutti_telemetry::{LogFormat, TelemetryOptions};
 
 use args::{Cli, Command, Global};
@@ -79,10 +80,17 @@ fn text(error: &anyhow::Error) -> String {
         }
     }
     text += &hints;
-    if let Some(hint) = tutti_files::hint_of(error.as_ref()).filter(|_| !text.contains("hint: ")) {
+    let hint = tutti_files::hint_of(error.as_ref()).or_else(|| hint_of_store(error));
+    if let Some(hint) = hint.filter(|_| !text.contains("hint: ")) {
         text += &format!("\nhint: {hint}");
     }
     text
+}
+
+/// The store says of its file only what went wrong.
+fn hint_of_store(error: &anyhow::Error) -> Option<&'static str> {
+    let open = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(RunError::Open { .. })));
+    open.then_some("look at that directory (owner, mode, df -h) and at the kernel's log of this host")
 }
 
 async fn run(cli: Cli) -> Result<u8> {

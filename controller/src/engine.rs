@@ -65,6 +65,8 @@ pub struct Timing {
     pub idle: Duration,
     /// Longest time of an attempt.
     pub wall: Duration,
+    /// How long a volume that is full, read-only or failing is waited for before a job fails of it.
+    pub volume: Duration,
 }
 
 impl Default for Timing {
@@ -77,6 +79,7 @@ impl Default for Timing {
             orphan_grace: Duration::from_secs(15 * 60),
             idle: Duration::from_secs(30 * 60),
             wall: Duration::from_secs(4 * 3600),
+            volume: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -85,6 +88,8 @@ impl Default for Timing {
 pub struct Config {
     /// Where state is.
     pub store: Arc<dyn StateStore>,
+    /// What people call that place.
+    pub place: String,
     /// The election that this controller won.
     pub leadership: Arc<Leadership>,
     /// Times.
@@ -136,24 +141,89 @@ type Reply<T> = oneshot::Sender<Result<T, Status>>;
 
 /// What the engine is told.
 pub(crate) enum Command {
-    Accept { accepted: Box<submission::Accepted>, reply: Reply<api::SubmitResponse> },
-    FindSubmission { key: String, reply: Reply<Option<api::SubmitResponse>> },
-    List { reply: Reply<Vec<api::ComposeSummary>> },
-    Show { compose_id: String, reply: Reply<api::ShowResponse> },
-    Watch { compose_id: String, reply: Reply<mpsc::Receiver<Result<api::WatchResponse, Status>>> },
-    LogPath { compose_id: String, job: String, reply: Reply<LogPlace> },
-    Cancel { compose_id: String, reply: Reply<()> },
-    Retry { compose_id: String, patterns: Vec<String>, reply: Reply<Vec<String>> },
-    Why { compose_id: String, job: String, reply: Reply<Vec<String>> },
-    Inspect { compose_id: String, reply: Reply<Box<crate::fsck::Subject>> },
-    Workers { reply: Reply<Vec<api::Worker>> },
-    Drain { worker_id: String, draining: bool, reply: Reply<()> },
-    Connect { hello: wire::Hello, sender: workers::Sender, reply: Reply<SessionId> },
-    FromWorker { session: SessionId, message: wire::SessionRequest },
-    Disconnected { session: SessionId },
-    Verified { compose_id: String, fence: tutti_job::Fence, result: Result<u64, crate::publish::PublishError> },
-    Published { compose_id: String, job: u32, result: Result<(), crate::publish::PublishError> },
-    StatusWritten { compose_id: String, last: bool, result: Result<(), crate::volume::VolumeError> },
+    Accept {
+        accepted: Box<submission::Accepted>,
+        reply: Reply<api::SubmitResponse>,
+    },
+    FindSubmission {
+        key: String,
+        reply: Reply<Option<api::SubmitResponse>>,
+    },
+    List {
+        reply: Reply<Vec<api::ComposeSummary>>,
+    },
+    Show {
+        compose_id: String,
+        reply: Reply<api::ShowResponse>,
+    },
+    Watch {
+        compose_id: String,
+        reply: Reply<mpsc::Receiver<Result<api::WatchResponse, Status>>>,
+    },
+    LogPath {
+        compose_id: String,
+        job: String,
+        reply: Reply<LogPlace>,
+    },
+    Cancel {
+        compose_id: String,
+        reply: Reply<()>,
+    },
+    Retry {
+        compose_id: String,
+        patterns: Vec<String>,
+        reply: Reply<Vec<String>>,
+    },
+    Why {
+        compose_id: String,
+        job: String,
+        reply: Reply<Vec<String>>,
+    },
+    Inspect {
+        compose_id: String,
+        reply: Reply<Box<crate::fsck::Subject>>,
+    },
+    Workers {
+        reply: Reply<Vec<api::Worker>>,
+    },
+    Drain {
+        worker_id: String,
+        draining: bool,
+        reply: Reply<()>,
+    },
+    Connect {
+        hello: wire::Hello,
+        sender: workers::Sender,
+        reply: Reply<SessionId>,
+    },
+    FromWorker {
+        session: SessionId,
+        message: wire::SessionRequest,
+    },
+    Disconnected {
+        session: SessionId,
+    },
+    Verified {
+        compose_id: String,
+        fence: tutti_job::Fence,
+        result: Result<u64, crate::publish::PublishError>,
+    },
+    Published {
+        compose_id: String,
+        job: u32,
+        result: Result<(), crate::publish::PublishError>,
+    },
+    StatusWritten {
+        compose_id: String,
+        last: bool,
+        result: Result<(), crate::volume::VolumeError>,
+    },
+    /// Work on the volume is being tried again because of `text`; none: it went well.
+    Trouble {
+        compose_id: String,
+        job: Option<u32>,
+        text: Option<String>,
+    },
 }
 
 /// Talks to the engine. Cheap to clone.

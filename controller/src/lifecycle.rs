@@ -33,6 +33,12 @@ pub const MAX_TRIES: u32 = 3;
 pub const MAX_LOSSES: u32 = 8;
 /// Lost workers after which a job runs alone on its worker, so that nothing beside it is blamed for its end.
 pub const ALONE_AFTER: u32 = 2;
+/// How long a job that met a full disk is tried again, uncounted, before that is its failure, in milliseconds.
+pub const FULL_DISK_MS: i64 = 15 * 60_000;
+/// The first pause of such a job in milliseconds; it doubles, up to [`FULL_DISK_PAUSE_MAX_MS`].
+pub const FULL_DISK_PAUSE_MS: i64 = 1_000;
+/// The longest one.
+pub const FULL_DISK_PAUSE_MAX_MS: i64 = 20_000;
 /// Attempts that a record keeps.
 pub const KEPT_ATTEMPTS: usize = 8;
 /// How long a worker that refused a job for a passing reason is not asked again, in milliseconds.
@@ -125,6 +131,8 @@ pub enum Event {
     PublishFailed {
         /// The job.
         job: u32,
+        /// Kind of failure: the disk is full, or anything else of the volume.
+        class: FailureClass,
         /// Why.
         cause: String,
     },

@@ -19,12 +19,14 @@ use std::{
 };
 
 use tutti_failpoint::failpoint;
+use tutti_files::Trouble;
 use tutti_job::{
     Digest, Entry, EntryKind, Fence, JobSpec, LogicalPath, Manifest, OutputSpec, PathError, PublishMode, Root, Volumes,
 };
 
 pub use self::sweep::{sweep, sweep_earlier};
 use self::tree::Sources;
+use crate::lifecycle::FailureClass;
 use crate::volume::{self, VolumeError, at};
 
 /// One output as a worker reports it.
@@ -92,9 +94,20 @@ impl PublishError {
         matches!(self, Self::Volume(_))
     }
 
-    /// Whether the volume is full.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Volume(VolumeError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull)
+    /// What is wrong with the volume, if that is it: the same may go well later.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Volume(error) => error.trouble(),
+            _ => None,
+        }
+    }
+
+    /// The class of a job's failure for this.
+    pub fn class(&self) -> FailureClass {
+        match self.trouble() {
+            Some(Trouble::Full) => FailureClass::NoSpace,
+            _ => FailureClass::Infra,
+        }
     }
 }
 

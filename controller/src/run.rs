@@ -97,7 +97,13 @@ impl Controller {
         let leadership = campaign(Arc::clone(&shared), clock, &contest).await.map_err(RunError::Election)?;
         let leadership = Arc::new(leadership);
         tutti_failpoint::pass("controller.elected");
-        let config = engine::Config { store: shared, leadership: Arc::clone(&leadership), timing, stop: stop.clone() };
+        let config = engine::Config {
+            store: shared,
+            place: state.display().to_string(),
+            leadership: Arc::clone(&leadership),
+            timing,
+            stop: stop.clone(),
+        };
         let engine = engine::start(config).await?;
         tutti_failpoint::pass("controller.engine.started");
         // Without it the past of every record stays in the file.

@@ -8,6 +8,7 @@
 //! * [`scratch`] is a directory that is kept when its test fails.
 //! * [`sources`] makes what is composed: the demo distribution, real RPMs, generated corpora.
 //! * [`stream`] reads `--format json`; [`compose`] looks at a finished compose; [`tree`] compares two.
+//! * [`syscalls`] puts a fault at one system call of a compose; [`tracer`] does that to any program.
 //! * [`judges`] asks dnf, createrepo_c and productmd.
 //! * [`matrix`] kills a compose at each failpoint.
 
@@ -28,4 +29,6 @@ pub mod sources;
 pub mod strace;
 pub mod stream;
 pub mod supervised;
+pub mod syscalls;
+pub mod tracer;
 pub mod tree;

@@ -32,6 +32,8 @@ use crate::{
 const SHORT: Duration = Duration::from_secs(10);
 /// Most earlier attempts that one may take over from.
 const MAX_EARLIER: usize = 16;
+/// How long a volume in trouble is waited for before an attempt fails of it.
+const VOLUME: Duration = Duration::from_secs(15 * 60);
 /// Variables that the child gets from the worker's environment; all others are dropped.
 const KEPT: [&str; 12] = [
     "PATH",
@@ -170,8 +172,8 @@ async fn attempt(
     conditions: &mut Vec<String>,
 ) -> Result<Report, Failure> {
     tutti_failpoint::hit("worker.attempt.prepare").or_fail(FailureClass::Infra, || "failpoint")?;
+    let Prepared { log, earlier } = Box::pin(prepare_patiently(order, &mut stop, &status, conditions)).await?;
     let begin = Instant::now();
-    let Prepared { log, earlier } = prepare(order).await?;
     tutti_failpoint::pass("worker.attempt.staged");
     let marker = format!("{}/{}", order.compose_id, order.fence);
     let mut child = spawner.spawn(command(order, program, &marker, log)).await.or_fail(FailureClass::Infra, || {
@@ -217,8 +219,35 @@ struct Prepared {
     earlier: Vec<PathBuf>,
 }
 
-/// Makes a fresh staging directory, looks for those of earlier attempts, and opens the log at its end.
-async fn prepare(order: &Order) -> Result<Prepared, RunnerError> {
+/// As [`prepare`]; a volume that is full, read-only or failing is waited for, up to [`VOLUME`].
+async fn prepare_patiently(
+    order: &Order,
+    stop: &mut watch::Receiver<Option<Stop>>,
+    status: &impl Fn(Status),
+    conditions: &mut Vec<String>,
+) -> Result<Prepared, Failure> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let error = match prepare(order, conditions).await {
+            Ok(prepared) => return Ok(prepared),
+            Err(error) => error,
+        };
+        if tutti_files::trouble_of(&error).is_none() || begin.elapsed() >= VOLUME {
+            return Err(error.into());
+        }
+        status(Status { phase: format!("waits: {}", error.one_line()), done: 0, total: 0 });
+        tokio::select! {
+            wanted = stop_order(stop) => return Err(wanted.failure),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}
+
+/// Makes a fresh staging directory, looks for those of earlier attempts, and opens the log at its end. A log that cannot be opened is none of the job's
+/// business: it runs without.
+async fn prepare(order: &Order, conditions: &mut Vec<String>) -> Result<Prepared, RunnerError> {
     let staging = order.volumes.staging.clone().ok_or(tutti_job::PathError::Unmapped("staging"))?;
     let (log, fence) = (order.log.clone(), order.fence);
     tokio::task::spawn_blocking(move || {
@@ -226,12 +255,22 @@ async fn prepare(order: &Order) -> Result<Prepared, RunnerError> {
         let earlier = earlier_attempts(&staging, &fence).unwrap_or_default();
         make_staging(&staging)
             .or_fail(FailureClass::Infra, || format!("failed to make the staging directory {}", staging.display()))?;
-        let log =
-            open_log(&log).or_fail(FailureClass::Infra, || format!("failed to open the log {}", log.display()))?;
-        Ok(Prepared { log, earlier })
+        match open_log(&log) {
+            Ok(log) => Ok((Prepared { log, earlier }, None)),
+            Err(error) => {
+                let lost = format!("no log of this attempt, {} cannot be opened: {error}", log.display());
+                let nowhere = fs::OpenOptions::new().write(true).open("/dev/null");
+                let log = nowhere.or_fail(FailureClass::Infra, || "failed to open /dev/null")?;
+                Ok((Prepared { log, earlier }, Some(lost)))
+            }
+        }
     })
     .await
     .or_fail(FailureClass::Infra, || "failed to prepare the attempt")?
+    .map(|(prepared, condition)| {
+        conditions.extend(condition);
+        prepared
+    })
 }
 
 /// Staging directories of earlier attempts at the job of `fence`, newest first: siblings of `staging` that are real

@@ -46,6 +46,11 @@ impl Journal {
         Ok(Self { directory, _lock: Some(Arc::new(lock)) })
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self) -> &std::path::Path {
+        &self.directory
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         // The compose's id comes from outside and is no file name.
         let compose = Digest::of(key.compose_id.as_bytes()).to_string();

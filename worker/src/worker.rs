@@ -414,14 +414,17 @@ async fn run_attempt(
         Ending::Success { .. } => tracing::info!("attempt succeeded"),
         Ending::Failure(failure) => tracing::info!(class = ?failure.class, cause = failure.cause, "attempt failed"),
     }
-    let conditions = finished.conditions.clone();
+    let mut conditions = finished.conditions.clone();
     let outcome = offer::outcome(&key, finished);
     tutti_failpoint::pass("worker.outcome.made");
     let record = Record { outcome: Some(outcome.clone()), staging: staging.to_string_lossy().into_owned() };
+    let journal_place = journal.place().to_owned();
     let written = tokio::task::spawn_blocking(move || journal.put(&key, &record)).await;
     if let Err(error) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
         // It can still be delivered by this process; only a restart would lose it, and then the job runs again.
         tracing::error!(%error, "failed to journal an outcome; if this worker is started again, the job runs again");
+        let hint = tutti_files::hint_of(&error).map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+        conditions.push(format!("outcomes cannot be kept in {}: {error}{hint}", journal_place.display()));
     }
     (outcome, conditions)
 }

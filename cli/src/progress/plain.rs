@@ -15,11 +15,13 @@ pub(crate) struct Plain {
     total: u32,
     /// Last state shown of each job: a job that changes in other ways is no news.
     shown: BTreeMap<u32, i32>,
+    /// What was last shown of why a job stands still.
+    waits: BTreeMap<u32, String>,
 }
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        Self { quiet: false, status: 0, done: 0, total: 0, shown: BTreeMap::new() }
+        Self { quiet: false, status: 0, done: 0, total: 0, shown: BTreeMap::new(), waits: BTreeMap::new() }
     }
 
     /// Failures and the end only.
@@ -49,6 +51,9 @@ pub(crate) fn job_line(job: &Job) -> Option<String> {
         }
         JobState::Skipped | JobState::Cancelled => format!("{} {name}: {}", state_word(job.state), job.reason),
         JobState::Running => format!("running {name}"),
+        JobState::Ready | JobState::Waiting if !job.failure_class.is_empty() => {
+            format!("trying {name} again [{}]: {}", job.failure_class, job.reason)
+        }
         JobState::Unspecified | JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Committed => {
             return None;
         }
@@ -77,6 +82,17 @@ impl Reporter for Plain {
     }
 
     fn job(&mut self, job: &Job, news: bool) -> Result<()> {
+        // Why it stands still is news, once.
+        let waits = Some(&job.phase).filter(|phase| phase.starts_with("waits: "));
+        if self.waits.get(&job.number) != waits {
+            match waits {
+                Some(text) => {
+                    eprintln!("[{}/{}] {} {text}", self.done, self.total, job.name);
+                    self.waits.insert(job.number, text.clone())
+                }
+                None => self.waits.remove(&job.number),
+            };
+        }
         if self.shown.insert(job.number, job.state) == Some(job.state) {
             return Ok(());
         }

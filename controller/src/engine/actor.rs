@@ -3,6 +3,7 @@
 mod clients;
 mod effects;
 mod sessions;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use tutti_job::{Fence, Resources};
 use tutti_proto::{compose as api, worker as wire};
 use tutti_store::{Leadership, StateStore};
 
+use self::trouble::{Accepting, StoreTrouble};
 use super::{
     Command, EngineError, Handle, Timing, history, keys,
     live::Live,
@@ -68,6 +70,14 @@ pub(super) struct Actor {
     changed: BTreeSet<(String, Option<u32>)>,
     effects: Vec<(String, Effect)>,
     deferred: Vec<Deferred>,
+    /// Submissions that are answered once they are stored.
+    accepting: Vec<Accepting>,
+    /// What the store said, while it refuses.
+    trouble: Option<StoreTrouble>,
+    /// Ends of disk work that came meanwhile.
+    held: Vec<Command>,
+    /// What people call the store's place.
+    place: String,
     /// Whether something happened that may let a waiting job start.
     reschedule: bool,
 }
@@ -97,6 +107,10 @@ impl Actor {
             changed: BTreeSet::new(),
             effects: Vec::new(),
             deferred: Vec::new(),
+            accepting: Vec::new(),
+            trouble: None,
+            held: Vec::new(),
+            place: config.place,
             reschedule: true,
         };
         actor.recover();
@@ -155,10 +169,18 @@ impl Actor {
     }
 
     async fn turn(&mut self, batch: Vec<Command>) -> Result<(), EngineError> {
-        for command in batch {
-            self.handle_command(command);
+        if self.trouble.is_none() {
+            for command in std::mem::take(&mut self.held) {
+                self.handle_command(command);
+            }
         }
-        if self.reschedule {
+        for command in batch {
+            match self.trouble {
+                None => self.handle_command(command),
+                Some(_) => self.handle_in_trouble(command),
+            }
+        }
+        if self.reschedule && self.trouble.is_none() {
             self.reschedule = false;
             self.place_jobs();
         }
@@ -168,13 +190,8 @@ impl Actor {
     /// Stores what changed, then acts. Acting may change more (a job that cannot be offered), so it goes round.
     async fn commit(&mut self) -> Result<(), EngineError> {
         loop {
-            if !self.dirty.is_empty() {
-                if !self.leadership.is_valid() {
-                    return Err(EngineError::Deposed);
-                }
-                let dirty = std::mem::take(&mut self.dirty);
-                let revision = persist::write(&*self.store, &self.leadership.fence(), dirty).await?;
-                self.tell_history(revision);
+            if !self.store_changes().await? {
+                return Ok(());
             }
             for effect in std::mem::take(&mut self.effects) {
                 self.perform(effect.0, effect.1);
@@ -221,6 +238,7 @@ impl Actor {
             Command::Verified { compose_id, fence, result } => self.verified(&compose_id, fence, result),
             Command::Published { compose_id, job, result } => self.published(&compose_id, job, result),
             Command::StatusWritten { compose_id, last, result } => self.status_written(&compose_id, last, result),
+            Command::Trouble { compose_id, job, text } => self.set_trouble(&compose_id, job, text),
         }
     }
 
@@ -340,6 +358,9 @@ impl Actor {
             }
             for number in live.compose.ready() {
                 let (Some(job), Some(record)) = (live.plan_job(number), live.compose.job(number)) else { continue };
+                if record.not_before.is_some_and(|time| time > now) {
+                    continue;
+                }
                 ready.push(ReadyJob {
                     compose: id.clone(),
                     job: number,
@@ -382,6 +403,9 @@ impl Actor {
 
     /// Looks at everything that time ends.
     fn expire(&mut self) {
+        if self.trouble.is_some() {
+            return;
+        }
         let now = now();
         let due: Vec<_> =
             self.offers.iter().filter(|(_, deadline)| **deadline <= now).map(|(key, _)| key.clone()).collect();

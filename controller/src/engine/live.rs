@@ -38,6 +38,8 @@ pub(super) struct Live {
     pub(super) progress: BTreeMap<u32, Progress>,
     /// Why the scheduler did not place a ready job, by job: (worker, reason).
     pub(super) unplaced: BTreeMap<u32, Vec<(String, String)>>,
+    /// What is being tried again, and why: for one job or, without number, for all.
+    pub(super) trouble: BTreeMap<Option<u32>, String>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
     pub(super) busy: BTreeMap<u32, Busy>,
     /// Whether this controller's history tells of what it found.
@@ -78,6 +80,7 @@ impl Live {
             meta,
             progress: BTreeMap::new(),
             unplaced: BTreeMap::new(),
+            trouble: BTreeMap::new(),
             busy: BTreeMap::new(),
             told: true,
             stored_at: BTreeMap::new(),
@@ -92,6 +95,18 @@ impl Live {
 
     pub(super) fn id(&self) -> &str {
         &self.spec.identity.compose_id
+    }
+
+    /// What keeps a job from going on, besides other jobs and workers.
+    pub(super) fn trouble_of(&self, number: u32) -> Option<&String> {
+        let open = self.compose.job(number).is_some_and(|record| !record.state.is_terminal());
+        self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).filter(|_| open)
+    }
+
+    /// What a job says that it waits for, or what keeps it from going on.
+    pub(super) fn waits(&self, number: u32) -> Option<&String> {
+        let own = self.progress.get(&number).map(|progress| &progress.phase);
+        self.trouble_of(number).or(own.filter(|phase| phase.starts_with("waits: ")))
     }
 
     /// Tells the history once what was found in the store, before anything changes.

@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use tutti_failpoint::pass;
 use tutti_job::Volumes;
-use tutti_store::{ErrorKind, Fence as LeaderFence, Operation, StateStore, StateStoreExt, Txn};
+use tutti_store::{ErrorKind, Fence as LeaderFence, Operation, StateStore, StateStoreExt, StoreError, Txn};
 
 use super::{
     EngineError,
@@ -26,11 +25,9 @@ use crate::{
 
 /// Operations in one transaction: below the store's limit of 100, with room for the compare.
 const BATCH: usize = 96;
-/// Pause between tries while the store is away.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Records that changed since the last write, the newest value of each key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Dirty {
     operations: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Why: names the failpoints.
@@ -49,22 +46,41 @@ impl Dirty {
     pub(super) fn is_empty(&self) -> bool {
         self.operations.is_empty()
     }
+
+    /// Forgets what concerns a compose, and one more key.
+    pub(super) fn forget(&mut self, compose_id: &str, further: &[u8]) {
+        self.operations.retain(|key, _| {
+            let owner = match keys::parse(key) {
+                Some(ComposeKey::Meta(id) | ComposeKey::Header(id) | ComposeKey::Job(id, _)) => Some(id),
+                None => None,
+            };
+            owner != Some(compose_id) && key != further
+        });
+    }
 }
 
-/// Writes everything; returns the revision when it is durable.
+/// Why a write did not happen.
+pub(super) enum WriteError {
+    /// The store is full or does not answer: the same write may go well later.
+    Passing(StoreError),
+    /// This controller cannot go on.
+    Final(EngineError),
+}
+
+/// Writes everything; returns the revision when it is durable. Values are whole, so a write that failed is simply repeated.
 ///
 /// More than one transaction is needed only when very many jobs change at once (a failure that skips them). A crash
 /// between two of them leaves dependents behind their producer's state, which loading repairs.
-pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Dirty) -> Result<i64, EngineError> {
+pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &Dirty) -> Result<i64, WriteError> {
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[0]));
     let mut revision = 0;
-    let mut operations: Vec<_> = dirty.operations.into_iter().collect();
+    let mut operations: Vec<_> = dirty.operations.iter().collect();
     // Headers last: one that says the end must not be stored before the jobs that ended.
     operations.sort_by_key(|(key, _)| matches!(keys::parse(key), Some(ComposeKey::Header(_))));
     for batch in operations.chunks(BATCH) {
         let mut txn = Txn::new().when(fence.compare());
         for (key, value) in batch {
-            txn = txn.and(Operation::put(key.clone(), value.clone()));
+            txn = txn.and(Operation::put((*key).clone(), (*value).clone()));
         }
         revision = commit(store, txn).await?;
     }
@@ -72,21 +88,17 @@ pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: Di
     Ok(revision)
 }
 
-/// Puts carry whole values, so repeating a transaction whose outcome is unknown changes nothing.
-async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, EngineError> {
-    loop {
-        pass("engine.store.before");
-        let result = store.txn(txn.clone()).await;
-        pass("engine.store.after");
-        match result {
-            Ok(result) if result.succeeded => return Ok(result.revision.0),
-            Ok(_) => return Err(EngineError::Deposed),
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown) => {
-                tracing::warn!(error = %error, "state store does not answer; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
+async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, WriteError> {
+    pass("engine.store.before");
+    let result = store.txn(txn).await;
+    pass("engine.store.after");
+    match result {
+        Ok(result) if result.succeeded => Ok(result.revision.0),
+        Ok(_) => Err(WriteError::Final(EngineError::Deposed)),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::NoSpace | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => WriteError::Passing(error),
+            _ => WriteError::Final(error.into()),
+        }),
     }
 }
 

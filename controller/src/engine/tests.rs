@@ -48,6 +48,37 @@ async fn a_compose_from_submission_to_the_latest_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r15_while_the_store_refuses_nothing_changes_and_all_can_be_seen() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    // The first to meet it is not accepted, and leaves nothing behind.
+    rig.fill_store_once();
+    let refused = rig.try_submit("key").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("in memory: no space left"), "{refused}");
+    assert_eq!(rig.handle().list().await.unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(rig.target()).unwrap().count(), 1);
+    // A change that cannot be stored is not acted upon.
+    rig.refuse_to_store(true);
+    let worker = Worker::connect(&rig, "w1", 1, Does::Everything).await;
+    let waits = |show: &api::ShowResponse| show.jobs.iter().any(|job| job.phase.starts_with("waits: the controller"));
+    rig.until(&id, waits).await;
+    assert_eq!(worker.started(), [""; 0], "an offer was sent before it was stored");
+    let why = rig.handle().why(id.clone(), "pkgset.repos".into()).await.unwrap();
+    assert!(why.iter().any(|line| line.contains("cannot store anything in memory")), "{why:?}");
+    for refused in [rig.try_submit("").await.map(drop), rig.handle().cancel(id.clone()).await] {
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    }
+    assert_eq!(std::fs::read_dir(rig.target()).unwrap().count(), 1);
+    rig.refuse_to_store(false);
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    assert!(show.jobs.iter().all(|job| job.phase.is_empty()));
+    rig.try_submit("key").await.unwrap();
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_controller_goes_on_and_repeats_nothing() {
     let rig = Rig::start().await;
     let id = rig.submit().await;

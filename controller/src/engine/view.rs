@@ -83,7 +83,7 @@ pub(super) fn job(live: &Live, number: u32) -> Option<api::Job> {
         needs: plan.edges.iter().map(|edge| edge.job).collect(),
         warnings: record.warnings.clone(),
         log,
-        phase: progress.phase,
+        phase: live.trouble_of(number).cloned().unwrap_or(progress.phase),
         done: progress.done,
         total: progress.total,
     })

@@ -201,6 +201,13 @@ impl Workers {
         }
     }
 
+    /// All that are connected were heard of: nobody listened.
+    pub(super) fn seen_all(&mut self, now: Timestamp) {
+        for worker in self.by_executor.values_mut() {
+            worker.last_seen = now;
+        }
+    }
+
     pub(super) fn set_draining(&mut self, executor: u64, draining: bool) {
         if let Some(worker) = self.by_executor.get_mut(&executor) {
             worker.draining = draining;

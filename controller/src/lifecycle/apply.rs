@@ -38,7 +38,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
             failed_attempt(t, fence, Bad { result: AttemptResult::Failed, class, cause, hint, usage });
         }
         Event::Published { job } => published(t, job)?,
-        Event::PublishFailed { job, cause } => publish_failed(t, job, &cause)?,
+        Event::PublishFailed { job, class, cause } => publish_failed(t, job, class, &cause)?,
         Event::WorkerLost { executor, kept, losses } => worker_lost(t, executor, &kept, &losses),
         Event::Cancel => cancel(t)?,
         Event::Retry { jobs } => retry::retry(t, &jobs)?,
@@ -201,6 +201,7 @@ fn verified(t: &mut Transition<'_>, fence: Fence) -> Applied {
         record.class = None;
         record.excluded.clear();
         record.avoid.clear();
+        (record.full_since, record.not_before) = (None, None);
     });
     t.set_state(fence.job, JobState::Committed);
     t.effects.push(Effect::SendCommit { fence });
@@ -254,7 +255,7 @@ fn published(t: &mut Transition<'_>, job: u32) -> Applied {
     Ok(())
 }
 
-fn publish_failed(t: &mut Transition<'_>, job: u32, cause: &str) -> Applied {
+fn publish_failed(t: &mut Transition<'_>, job: u32, class: FailureClass, cause: &str) -> Applied {
     match t.record(job)?.state {
         JobState::Committed => {}
         // Said before, or another try at publishing had succeeded.
@@ -267,7 +268,7 @@ fn publish_failed(t: &mut Transition<'_>, job: u32, cause: &str) -> Applied {
     t.edit(job, |record| {
         record.reason = cut(&format!("cannot move outputs into the tree: {cause}"), 400);
         record.hint = "retry moves them again; the job itself is done".to_owned();
-        record.class = Some(FailureClass::Infra);
+        record.class = Some(class);
         record.ended_at = Some(now);
     });
     t.fail(job);

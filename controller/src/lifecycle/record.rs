@@ -109,6 +109,10 @@ struct StoredJob {
     avoid: Vec<String>,
     #[prost(uint32, tag = "18")]
     losses: u32,
+    #[prost(int64, optional, tag = "19")]
+    full_since: Option<i64>,
+    #[prost(int64, optional, tag = "20")]
+    not_before: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -304,6 +308,8 @@ impl JobRecord {
             excluded: self.excluded.iter().map(exclusion).collect(),
             avoid: self.avoid.clone(),
             losses: self.losses,
+            full_since: self.full_since.map(|time| time.0),
+            not_before: self.not_before.map(|time| time.0),
         })
     }
 
@@ -337,6 +343,8 @@ impl JobRecord {
             excluded: stored.excluded.into_iter().map(exclusion).collect(),
             avoid: stored.avoid,
             losses: stored.losses,
+            full_since: stored.full_since.map(Timestamp),
+            not_before: stored.not_before.map(Timestamp),
         })
     }
 }

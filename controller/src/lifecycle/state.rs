@@ -336,6 +336,10 @@ pub struct JobRecord {
     pub excluded: Vec<Exclusion>,
     /// Workers where it failed: asked only if there is no other.
     pub avoid: Vec<String>,
+    /// Since when its attempts meet a full disk.
+    pub full_since: Option<Timestamp>,
+    /// It is not offered before then: for space on a full disk.
+    pub not_before: Option<Timestamp>,
 }
 
 impl JobRecord {

@@ -126,7 +126,7 @@ fn infrastructure_failures_get_three_tries_and_others_one() {
         run.offer(0, executor);
         let fence = run.fence(0);
         run.ok(Event::Accepted { fence });
-        run.ok(failed(fence, FailureClass::NoSpace));
+        run.ok(failed(fence, FailureClass::Infra));
         assert_eq!(run.states(), states);
     }
     assert_eq!(run.compose.jobs[0].avoid, ["w1", "w2", "w3"]);
@@ -134,6 +134,37 @@ fn infrastructure_failures_get_three_tries_and_others_one() {
     run.offer(0, 1);
     run.ok(failed(run.fence(0), FailureClass::Tool));
     assert_eq!(run.states(), "FS");
+}
+
+#[test]
+fn r15_a_full_disk_is_waited_for_and_counts_as_no_try() {
+    let mut run = Run::start(chain(2), false);
+    let begin = run.now;
+    let mut pauses = Vec::new();
+    let mut executor = 0;
+    while run.states() == "RW" {
+        executor += 1;
+        run.offer(0, executor);
+        let fence = run.fence(0);
+        run.ok(Event::Accepted { fence });
+        run.ok(failed(fence, FailureClass::NoSpace));
+        let record = &run.compose.jobs[0];
+        let Some(until) = record.not_before.filter(|_| record.state == JobState::Ready) else { break };
+        assert_eq!(record.tries, 0);
+        assert!(why(&run.compose, 0)[0].contains("space"), "{:?}", why(&run.compose, 0));
+        pauses.push(until.0 - run.now.0);
+        run.now = until;
+    }
+    assert_eq!(pauses[..6], [1_000, 2_000, 4_000, 8_000, 16_000, 20_000]);
+    assert_eq!(run.states(), "FS", "not for ever");
+    assert!(
+        (super::FULL_DISK_MS..super::FULL_DISK_MS + 60_000).contains(&(run.now.0 - begin.0)),
+        "{}",
+        run.now.0 - begin.0
+    );
+    assert_eq!(run.compose.jobs[0].class.unwrap().as_str(), "ENOSPC");
+    run.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!((run.compose.jobs[0].not_before, run.compose.jobs[0].full_since), (None, None));
 }
 
 #[test]
@@ -309,7 +340,7 @@ fn callers_mistakes_are_errors() {
     assert!(apply(offer(1)).unwrap_err().to_string().contains("is waiting, it cannot be offered"));
     assert_eq!(apply(offer(9)).unwrap_err(), IllegalTransition::NoJob(9));
     assert!(apply(Event::Published { job: 0 }).is_err());
-    assert!(apply(Event::PublishFailed { job: 0, cause: String::new() }).is_err());
+    assert!(apply(Event::PublishFailed { job: 0, class: FailureClass::Infra, cause: String::new() }).is_err());
     assert_eq!(apply(Event::Started).unwrap().0, Changes::default());
 }
 
@@ -353,7 +384,7 @@ fn r15_staging_is_kept_while_somebody_wants_it() {
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (KeepCheckpoints, Keep), "being looked at");
     run.ok(Event::VerifiedOk { fence: second });
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "still to be moved");
-    run.ok(Event::PublishFailed { job: 0, cause: "full".into() });
+    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "full".into() });
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "a retry moves it");
     run.ok(Event::Retry { jobs: vec![0] });
     run.ok(Event::Published { job: 0 });

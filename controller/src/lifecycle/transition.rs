@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use tutti_job::Fence;
 
 use super::{
-    AttemptResult, Changes, Compose, Effect, Exclusion, FailureClass, Header, IllegalTransition, JobRecord, JobState,
-    MAX_TRIES, Status, Timestamp, Usage,
+    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FULL_DISK_MS, FULL_DISK_PAUSE_MAX_MS,
+    FULL_DISK_PAUSE_MS, FailureClass, Header, IllegalTransition, JobRecord, JobState, KEPT_ATTEMPTS, MAX_TRIES, Status,
+    Timestamp, Usage,
 };
 use crate::plan::{Need, PlanJob};
 
@@ -229,8 +230,9 @@ impl<'a> Transition<'a> {
     pub(super) fn attempt_failed(&mut self, fence: Fence, bad: Bad) {
         let job = fence.job;
         self.close_attempt(job, bad.result, Some(bad.class), &bad.cause, bad.usage);
+        let waits = bad.class == FailureClass::NoSpace && self.waits_for_space(job);
         self.edit(job, |record| {
-            record.tries = record.tries.saturating_add(1);
+            record.tries = record.tries.saturating_add(u32::from(!waits));
             record.outputs.clear();
             record.warnings.clear();
             record.avoid_last_worker();
@@ -239,12 +241,33 @@ impl<'a> Transition<'a> {
             record.class = Some(bad.class);
         });
         let tries = self.record(job).map_or(MAX_TRIES, |record| record.tries);
-        if bad.class.may_pass() && (tries < MAX_TRIES || self.header.stopping) {
+        let again = waits || (bad.class != FailureClass::NoSpace && tries < MAX_TRIES);
+        if bad.class.may_pass() && (again || self.header.stopping) {
             self.requeue(job);
             return;
         }
         self.edit(job, JobRecord::explain_failure);
         self.fail(job);
+    }
+
+    /// A full disk is to blame on nobody: the job waits until somebody makes space, but not for ever, for it may be the
+    /// job that is too large.
+    fn waits_for_space(&mut self, job: u32) -> bool {
+        let now = self.now;
+        let Ok(record) = self.record(job) else { return false };
+        let since = record.full_since.unwrap_or(now);
+        if now.0.saturating_sub(since.0) >= FULL_DISK_MS {
+            self.edit(job, |record| (record.full_since, record.not_before) = (None, None));
+            return false;
+        }
+        let full = |attempt: &&AttemptRecord| attempt.class == Some(FailureClass::NoSpace);
+        let times = record.attempts.iter().rev().take_while(full).count().clamp(1, KEPT_ATTEMPTS);
+        let pause = FULL_DISK_PAUSE_MS.saturating_mul(1 << (times - 1)).min(FULL_DISK_PAUSE_MAX_MS);
+        self.edit(job, |record| {
+            record.full_since = Some(since);
+            record.not_before = Some(now.plus_millis(pause));
+        });
+        true
     }
 
     /// Puts a job whose attempt ended back to where its edges say, or lets it end with the compose.

@@ -33,6 +33,9 @@ pub fn why(compose: &Compose, job: u32) -> Vec<String> {
                 lines.push(format!("waits for {} more", open.len() - NAMED));
             }
         }
+        JobState::Ready if record.not_before.is_some() => {
+            lines.push("waits for space on a full disk, and is tried again every few seconds".to_owned());
+        }
         JobState::Ready => lines.push("waits for a worker".to_owned()),
         JobState::Offered => lines.push(format!("waits for {} to accept it", worker())),
         JobState::Running => lines.push(format!("runs on {}, attempt {}", worker(), record.attempt)),

@@ -52,8 +52,9 @@ impl Actor {
         self.begins(&id, accepted.meta.plan);
         if !accepted.key.is_empty() {
             self.put(keys::submission(&accepted.key), id.clone().into_bytes());
-            self.submissions.insert(accepted.key, id.clone());
+            self.submissions.insert(accepted.key.clone(), id.clone());
         }
+        let key = accepted.key;
         let answer =
             api::SubmitResponse { compose_id: id.clone(), compose_dir: accepted.meta.top.display().to_string() };
         let live = Live::new(compose, Arc::new(accepted.spec), accepted.meta);
@@ -61,10 +62,7 @@ impl Actor {
         if let Err(error) = self.apply(&id, Event::Started) {
             return drop(reply.send(Err(refused(&error))));
         }
-        self.later(move |_| {
-            tutti_failpoint::pass("submission.answer.before");
-            drop(reply.send(Ok(answer)));
-        });
+        self.answer_when_stored(key, answer, reply);
     }
 
     pub(super) fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {
@@ -178,7 +176,9 @@ impl Actor {
         let live = self.live(compose_id)?;
         let number = Self::job_number(live, job)?;
         let explain = Explain { live, workers: &self.workers, timing: &self.timing, now: now() };
-        Ok(explain.job(number))
+        let mut lines = explain.job(number);
+        lines.extend(live.waits(number).cloned());
+        Ok(lines)
     }
 
     pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> Result<(), Status> {

@@ -6,9 +6,9 @@ use tutti_failpoint::pass;
 use tutti_job::{Fence, Volumes};
 use tutti_proto::worker::{self as wire, session_response::Message};
 
-use super::{Actor, now};
+use super::{Actor, now, trouble::Patience};
 use crate::{
-    engine::{Command, live::Busy, points, submission},
+    engine::{Command, Handle, live::Busy, points, submission},
     latest,
     lifecycle::{Effect, Event, FailureClass, Output, Status, Usage},
     publish::{self, PublishError, ReportedOutput},
@@ -33,17 +33,6 @@ fn caught<T>(volumes: &Volumes, work: impl FnOnce() -> Result<T, PublishError>) 
         .unwrap_or_else(|_| Err(mismatch(volumes, "looking at it panicked; the controller's log has more".to_owned())))
 }
 
-/// Tries again while an error may pass: a lost NFS reply, a disk that is full for a moment. About two seconds at most.
-fn patiently<T, E>(work: impl Fn() -> Result<T, E>, may_pass: impl Fn(&E) -> bool) -> Result<T, E> {
-    for pause in [20, 80, 300, 1500] {
-        match work() {
-            Err(error) if may_pass(&error) => std::thread::sleep(Duration::from_millis(pause)),
-            result => return result,
-        }
-    }
-    work()
-}
-
 /// Files that stay behind take space, and change nothing else.
 fn warn_unswept(result: Result<u64, volume::VolumeError>) {
     match result {
@@ -59,7 +48,24 @@ fn reported(outputs: &[Output]) -> Vec<ReportedOutput> {
     outputs.iter().map(report).collect()
 }
 
+/// What tells people why disk work for a job is tried again.
+fn tells<'a>(
+    handle: &'a Handle,
+    compose_id: &'a str,
+    job: u32,
+    what: &'a str,
+) -> impl Fn(Option<&PublishError>) + use<'a> {
+    move |error| {
+        let text = error.map(|error| format!("cannot {what}: {}", submission::chain(error)));
+        handle.tell_blocking(Command::Trouble { compose_id: compose_id.to_owned(), job: Some(job), text });
+    }
+}
+
 impl Actor {
+    fn patience(&self) -> Patience {
+        Patience { limit: self.timing.volume, stop: self.handle.tasks().token.clone() }
+    }
+
     pub(super) fn perform(&mut self, compose_id: String, effect: Effect) {
         let wire_fence = |fence: &Fence| Some(fence_to(&compose_id, fence));
         let [before, after] = points::effect(&effect);
@@ -148,13 +154,15 @@ impl Actor {
         let outputs = live.compose.job(fence.job).map(|record| reported(&record.outputs)).unwrap_or_default();
         live.busy.insert(fence.job, Busy::Verifying);
         let volumes = live.volumes();
-        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        let (handle, compose_id, patience) = (self.handle.clone(), compose_id.to_owned(), self.patience());
         self.handle.tasks().spawn_blocking(move || {
-            let result = caught(&volumes, || match &spec {
+            let once = || match &spec {
                 Ok(spec) => publish::verify(&volumes, &fence, spec, &outputs),
                 // The inputs were committed when the job was offered; they cannot have gone.
                 Err(cause) => Err(mismatch(&volumes, cause.clone())),
-            });
+            };
+            let tell = tells(&handle, &compose_id, fence.job, "verify its outputs");
+            let result = patience.wait(|| caught(&volumes, once), |_| false, |error| error.trouble().is_some(), tell);
             let verified = result.is_ok();
             handle.tell_blocking(Command::Verified { compose_id, fence, result });
             if verified {
@@ -173,8 +181,7 @@ impl Actor {
                 let cause = submission::chain(&error);
                 tracing::warn!(compose_id, fence = %fence, cause, "outputs do not verify");
                 // A full disk is the controller's, and says nothing of the worker.
-                let class = if error.is_no_space() { FailureClass::NoSpace } else { FailureClass::Infra };
-                Event::VerifyFailed { fence, class, cause }
+                Event::VerifyFailed { fence, class: error.class(), cause }
             }
         };
         self.apply_late(compose_id, event);
@@ -193,13 +200,19 @@ impl Actor {
         let spec = live.close(job);
         live.busy.insert(job, Busy::Publishing);
         let volumes = live.volumes();
-        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        let (handle, compose_id, patience) = (self.handle.clone(), compose_id.to_owned(), self.patience());
         self.handle.tasks().spawn_blocking(move || {
             let once = || match &spec {
                 Ok(spec) => publish::publish(&volumes, &fence, spec, &outputs),
                 Err(cause) => Err(mismatch(&volumes, cause.clone())),
             };
-            let result = patiently(|| caught(&volumes, once), PublishError::is_infra);
+            let tell = tells(&handle, &compose_id, job, "move its outputs into the tree");
+            let result = patience.wait(
+                || caught(&volumes, once),
+                PublishError::is_infra,
+                |error| error.trouble().is_some(),
+                tell,
+            );
             handle.tell_blocking(Command::Published { compose_id, job, result });
         });
     }
@@ -219,7 +232,7 @@ impl Actor {
             Err(error) => {
                 let cause = submission::chain(&error);
                 tracing::error!(compose_id, job, cause, "cannot publish");
-                self.apply_late(compose_id, Event::PublishFailed { job, cause });
+                self.apply_late(compose_id, Event::PublishFailed { job, class: error.class(), cause });
             }
         }
     }
@@ -237,14 +250,27 @@ impl Actor {
         let link = identity.latest_link.clone().filter(|_| wanted);
         let volumes: Volumes = live.volumes();
         let leftovers = last.then(|| live.compose.leftovers());
-        let (handle, compose_id) = (self.handle.clone(), compose_id.to_owned());
+        let (handle, compose_id, patience) = (self.handle.clone(), compose_id.to_owned(), self.patience());
         self.handle.tasks().spawn_blocking(move || {
             if let Some(leftovers) = leftovers {
                 warn_unswept(publish::sweep(&volumes, |fence| leftovers.fate(fence)));
             }
-            let result = patiently(|| volume::write_status(&volumes.top, status.as_str()), |_| true);
+            let result = patience.wait(
+                || volume::write_status(&volumes.top, status.as_str()),
+                |_| true,
+                |error| error.trouble().is_some(),
+                |error| {
+                    let text = error.map(|error| submission::chain(error));
+                    handle.tell_blocking(Command::Trouble { compose_id: compose_id.clone(), job: None, text });
+                },
+            );
             if let (Ok(()), Some(link), Some(target)) = (&result, &link, volumes.top.parent())
-                && let Err(error) = latest::move_latest_link(target, link, &compose_id)
+                && let Err(error) = patience.wait(
+                    || latest::move_latest_link(target, link, &compose_id),
+                    |_| false,
+                    |error| error.trouble().is_some(),
+                    |_| {},
+                )
             {
                 // The compose is whole without it; something else stands where the link should be.
                 tracing::error!(compose_id, error = %submission::chain(&error), "cannot move the latest link");

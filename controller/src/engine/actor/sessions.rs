@@ -234,7 +234,7 @@ impl Actor {
             self.apply_late(&compose_id, Event::Accepted { fence });
         }
         let Some(live) = self.composes.get_mut(&compose_id) else { return };
-        let progress = Progress { phase: clip(&status.phase, 80), done: status.done, total: status.total };
+        let progress = Progress { phase: clip(&status.phase, 500), done: status.done, total: status.total };
         live.progress.insert(fence.job, progress);
         self.tell_watchers(&compose_id, Some(fence.job));
     }

@@ -57,8 +57,15 @@ impl Rig {
             reassign_delay: Duration::from_millis(100),
             ..Timing::default()
         };
-        let engine =
-            engine::start(engine::Config { store: shared, leadership, timing, stop: stop.clone() }).await.unwrap();
+        let engine = engine::start(engine::Config {
+            store: shared,
+            place: "memory".into(),
+            leadership,
+            timing,
+            stop: stop.clone(),
+        })
+        .await
+        .unwrap();
         Self { target, store, engine, stop }
     }
 
@@ -118,6 +125,10 @@ impl Rig {
     }
 
     pub(super) async fn submit_with_key(&self, key: &str) -> String {
+        self.try_submit(key).await.unwrap().compose_id
+    }
+
+    pub(super) async fn try_submit(&self, key: &str) -> Result<api::SubmitResponse, tonic::Status> {
         let blob = b"[]".to_vec();
         let request = api::SubmitRequest {
             idempotency_key: key.to_owned(),
@@ -126,7 +137,17 @@ impl Rig {
             target_dir: self.target().display().to_string(),
             traceparent: String::new(),
         };
-        self.handle().submit(request).await.unwrap().compose_id
+        self.handle().submit(request).await
+    }
+
+    /// While true the store takes nothing.
+    pub(super) fn refuse_to_store(&self, refuse: bool) {
+        self.store.set_unavailable(refuse);
+    }
+
+    /// The next transaction meets a full disk.
+    pub(super) fn fill_store_once(&self) {
+        self.store.fail_next_txns([tutti_store::TxnFault::NoSpace]);
     }
 
     pub(super) async fn until(&self, id: &str, done: impl Fn(&api::ShowResponse) -> bool) -> api::ShowResponse {

@@ -148,6 +148,8 @@ fn reopen(t: &mut Transition<'_>, job: u32) -> Applied {
             ready_at: None,
             excluded: Vec::new(),
             avoid: Vec::new(),
+            full_since: None,
+            not_before: None,
             ..record.clone()
         };
     });

@@ -41,6 +41,8 @@ fn full() -> JobRecord {
         excluded: vec![Exclusion { worker_id: "w".into(), until: Timestamp(5) }],
         avoid: vec!["v".into()],
         losses: 2,
+        full_since: Some(Timestamp(6)),
+        not_before: Some(Timestamp(7)),
     }
 }
 

@@ -315,7 +315,7 @@ impl Engine {
                         self.late(Event::Published { job }, now);
                         self.commits.extend(self.compose.job(job).and_then(|record| record.fence));
                     }
-                    Err(cause) => self.late(Event::PublishFailed { job, cause }, now),
+                    Err(cause) => self.late(Event::PublishFailed { job, class: FailureClass::Infra, cause }, now),
                 }
             }
             Input::Cancel => self.late(Event::Cancel, now),

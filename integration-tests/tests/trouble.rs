@@ -1,0 +1,386 @@
+//! Bar R15: disks that are full, read-only or denied, with the real program, on small file systems of the test's own.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, outside of test functions")]
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tutti_integration_tests::{
+    compose::{Compose, Run},
+    farm::{Farm, watch},
+    program::{Ended, LIMIT, run, tutti},
+    scratch::{Scratch, read, write},
+    sources::Tiny,
+    stream::{Live, text},
+};
+
+const JOB: &str = "createrepo.Server.x86_64";
+const ROOM: &str = "TUTTI_TEST_ROOM";
+
+/// Runs the test `name` of this file again in a mount namespace, where `mount DIR` may be called. False in there.
+fn outside(name: &str) -> bool {
+    if std::env::var_os(ROOM).is_some() {
+        return false;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]);
+    // Root without the right to pass by modes: what a service's own user is.
+    command.args(["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]).env(ROOM, "1");
+    let probe = Command::new("unshare").args(["--mount", "setpriv", "--dump"]).output();
+    if !probe.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped, with CI=true too: no right to mount here (unshare --mount): {probe:?}");
+        return true;
+    }
+    let ended = tutti_integration_tests::program::run_within(command, LIMIT);
+    assert_eq!(ended.status, 0, "{}", ended.text());
+    assert!(ended.stdout.contains("1 passed"), "{}", ended.text());
+    print!("{}", ended.stdout);
+    true
+}
+
+/// A file system of that size.
+fn mount(directory: &Path, size: &str) {
+    fs::create_dir_all(directory).unwrap();
+    let options = format!("size={size},mode=0755");
+    let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tutti"]).arg(directory).status();
+    assert!(status.unwrap().success(), "cannot mount {}", directory.display());
+}
+
+/// Remounts, as soon as nobody has a file open for writing.
+fn remount(directory: &Path, how: &str) {
+    until("remount", || {
+        let output = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(directory).output().unwrap();
+        output.status.success().then_some(())
+    });
+}
+
+/// Fills a file system to its last block.
+fn fill(directory: &Path) -> PathBuf {
+    let ballast = directory.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    let mut size = 1 << 20;
+    while size >= 1 {
+        if file.write_all(&vec![7; size]).is_err() {
+            size /= 2;
+        }
+    }
+    ballast
+}
+
+/// Waits for a state.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn tiny(scratch: &Scratch) -> PathBuf {
+    let tiny = Tiny::new(&scratch.join("tiny"));
+    // Not below the mounts: links across file systems are copies.
+    let tiny = Tiny { config: format!("{}link_type = \"hardlink-or-copy\"\n", tiny.config), ..tiny };
+    tiny.write()
+}
+
+/// A compose that stands still at `point` until the returned file is there.
+fn paused(scratch: &Scratch, config: &Path, target: &Path, point: &str) -> (Live, Compose, PathBuf) {
+    let file = scratch.join("go");
+    let point = format!("{point}=pause-file({})", file.display());
+    let command = Run::default().with(&["--format", "json"]).env("TUTTI_FAILPOINTS", &point);
+    let mut live = Live::start(command.command(config, target));
+    let started = live.wait_for(LIMIT, |event| text(event, "event") == "started");
+    live.wait_for(LIMIT, |event| text(event, "name") == JOB && text(event, "state") == "running");
+    let compose = Compose::open(Path::new(text(&started, "compose_dir")));
+    (live, compose, file)
+}
+
+fn nothing_but(directory: &Path, wanted: &[&str]) {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, wanted);
+}
+
+fn refused(ended: Ended, path: &Path, words: &[&str]) {
+    let ended = ended.expect(1);
+    assert!(ended.stderr.contains(&path.display().to_string()), "{}", ended.text());
+    assert!(ended.stderr.contains("hint"), "{}", ended.text());
+    assert!(words.iter().any(|word| ended.stderr.contains(word)), "{}", ended.text());
+}
+
+/// Before anything is accepted: an error with path and hint, and nothing left behind.
+#[test]
+fn r15_full_target_accepts_nothing_and_leaves_nothing() {
+    if outside("r15_full_target_accepts_nothing_and_leaves_nothing") {
+        return;
+    }
+    let scratch = Scratch::new("r15-accept");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    let ballast = fill(&target);
+    refused(Run::default().run(&config, &target), &target, &["no space left", "No space left"]);
+    nothing_but(&target, &["ballast"]);
+    fs::remove_file(ballast).unwrap();
+    let (compose, _) = Run::default().compose(&config, &target, 0);
+    assert_eq!(compose.status(), "FINISHED");
+}
+
+/// The same for a target that is read-only or denied.
+#[test]
+fn r15_closed_target_accepts_nothing() {
+    if outside("r15_closed_target_accepts_nothing") {
+        return;
+    }
+    let scratch = Scratch::new("r15-closed");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    remount(&target, "ro");
+    refused(Run::default().run(&config, &target), &target, &["Read-only file system"]);
+    remount(&target, "rw");
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o555)).unwrap();
+    refused(Run::default().run(&config, &target), &target, &["Permission denied"]);
+    nothing_but(&target, &[]);
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
+    let (compose, _) = Run::default().compose(&config, &target, 0);
+    assert_eq!(compose.status(), "FINISHED");
+}
+
+/// State, staging, blobs, tree and logs on one full disk: a job meets it, says so, and goes on when there is space.
+#[test]
+fn r15_full_target_is_waited_for() {
+    if outside("r15_full_target_is_waited_for") {
+        return;
+    }
+    let scratch = Scratch::new("r15-full");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    let (mut live, compose, file) = paused(&scratch, &config, &target, &format!("job.run.before[{JOB}]"));
+    let ballast = fill(&target);
+    write(&file, "");
+    let event = live.wait_for(LIMIT, |event| text(event, "failure_class") == "ENOSPC");
+    assert!(text(&event, "reason").contains("No space left"), "{event}");
+    assert!(text(&event, "hint").contains("free space"), "{event}");
+    assert!(!["failed", "skipped"].contains(&text(&event, "state")), "{event}");
+    assert_eq!(compose.status(), "STARTED");
+    fs::remove_file(ballast).unwrap();
+    let ended = live.finish(LIMIT).expect(0);
+    assert!(!ended.stdout.contains("\"failed\":\"1"), "{}", ended.text());
+    assert_eq!(compose.status(), "FINISHED");
+    tutti_integration_tests::judges::productmd(&compose);
+}
+
+/// Publishing into directories that are full of nothing but read-only: waits, `why` says for what, and goes on.
+#[test]
+fn r15_read_only_and_denied_volumes_are_waited_for() {
+    if outside("r15_read_only_and_denied_volumes_are_waited_for") {
+        return;
+    }
+    let scratch = Scratch::new("r15-publish");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    let go = scratch.join("go");
+    // State lies elsewhere, so that nothing is open for writing on the target but logs of running jobs.
+    let directory = scratch.join("farm");
+    fs::create_dir_all(&directory).unwrap();
+    let point = format!("job.run.before[{JOB}]=pause-file({})", go.display());
+    let farm = Farm::start_with(&directory, 1, &[("TUTTI_FAILPOINTS", &point)]);
+    let submit = |id: &str| {
+        let mut command = farm.client_command(&["submit", "--compose-id", id, "--nightly", "--date", "20260102"]);
+        command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
+        run(command)
+    };
+    let why = |id: &str, job: &str| farm.client(&["why", id, job]).stdout;
+
+    let id = "Tiny-1-20260102.n.1";
+    let _ = submit(id).expect(0);
+    let compose = Compose::open(&target.join(id));
+    until("the job runs", || why(id, JOB).contains("runs on").then_some(()));
+    // Its outputs cannot be moved into the tree.
+    let closed = compose.tree("Server/x86_64/os");
+    until("the directory is there", || closed.is_dir().then_some(()));
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
+    // The modes of the tree are set anew while publishing; the staging directory's are not.
+    let staging = compose.directory().join("work/tutti/blobs");
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o555)).unwrap();
+    write(&go, "");
+    let said = until("why says it", || Some(why(id, JOB)).filter(|text| text.contains("Permission denied")));
+    assert!(said.contains("hint: ") && said.contains(&compose.directory().display().to_string()), "{said}");
+    assert_eq!(compose.status(), "STARTED");
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut live = watch(&farm, id);
+    let _ = live.finish(LIMIT).expect(0);
+    assert_eq!(compose.status(), "FINISHED");
+
+    // A second one, whose volume turns read-only while no job runs: no worker is there.
+    let id = "Tiny-1-20260102.n.2";
+    let mut farm = farm;
+    farm.workers.clear();
+    let mut command = farm.client_command(&["submit", "--compose-id", id, "--nightly", "--date", "20260102"]);
+    command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
+    let _ = run(command).expect(0);
+    let compose = Compose::open(&target.join(id));
+    remount(&target, "ro");
+    farm.add_worker("worker-2", &[]);
+    let first = "pkgset.repos";
+    let said = until("why says it", || {
+        let shown = farm.client(&["show", "--format", "json", id]).stdout;
+        Some(shown).filter(|text| text.contains("Read-only file system"))
+    });
+    assert!(said.contains("waits: "), "{first}: {said}");
+    assert_eq!(compose.status(), "STARTED");
+    let mut command =
+        farm.client_command(&["submit", "--compose-id", "Tiny-1-20260102.n.3", "--nightly", "--date", "20260102"]);
+    command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
+    refused(run(command), &target, &["Read-only file system"]);
+    remount(&target, "rw");
+    let _ = watch(&farm, id).finish(LIMIT).expect(0);
+    assert_eq!(compose.status(), "FINISHED");
+}
+
+/// The controller cannot store: new composes are refused, the running one waits, all can be looked at.
+#[test]
+fn r15_full_state_directory_is_waited_for() {
+    if outside("r15_full_state_directory_is_waited_for") {
+        return;
+    }
+    let scratch = Scratch::new("r15-state");
+    let config = tiny(&scratch);
+    let (target, directory, go) = (scratch.join("target"), scratch.join("farm"), scratch.join("go"));
+    fs::create_dir_all(&target).unwrap();
+    mount(&directory.join("state"), "4m");
+    let point = format!("job.run.before[{JOB}]=pause-file({})", go.display());
+    let farm = Farm::start_with(&directory, 1, &[("TUTTI_FAILPOINTS", &point)]);
+    let submit = |number: usize| {
+        let id = format!("Tiny-1-20260102.n.{number}");
+        let mut command = farm.client_command(&["submit", "--compose-id", &id, "--nightly", "--date", "20260102"]);
+        command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
+        run(command)
+    };
+    let id = "Tiny-1-20260102.n.0";
+    let _ = submit(0).expect(0);
+    until("the job runs", || farm.client(&["why", id, JOB]).stdout.contains("runs on").then_some(()));
+    let ballast = fill(&directory.join("state"));
+    // The file has some room of its own.
+    let (number, ended) = until("a submission is refused", {
+        let mut number = 0;
+        let submit = &submit;
+        move || {
+            number += 1;
+            Some((number, submit(number))).filter(|(_, ended)| ended.status != 0)
+        }
+    });
+    refused(ended, &directory.join("state/state.redb"), &["no space left"]);
+    assert!(!target.join(format!("Tiny-1-20260102.n.{number}")).exists(), "what was refused left a directory");
+    write(&go, "");
+    // Small changes may find room in the file; the first that does not makes it wait.
+    until("the compose waits or ends", || {
+        let said = farm.client(&["why", id, JOB]).expect(0).stdout;
+        let waits = said.contains("cannot store anything in") && said.contains("no space left");
+        (waits || read(target.join(id).join("STATUS")).trim() == "FINISHED").then_some(())
+    });
+    fs::remove_file(ballast).unwrap();
+    for number in 0..number {
+        let id = format!("Tiny-1-20260102.n.{number}");
+        let _ = watch(&farm, &id).finish(LIMIT).expect(0);
+        assert_eq!(Compose::open(&target.join(&id)).status(), "FINISHED");
+    }
+    let _ = submit(number).expect(0);
+}
+
+/// The worker cannot keep its outcomes: it says so, and delivers them all the same.
+#[test]
+fn r15_full_worker_state_directory_costs_nothing() {
+    if outside("r15_full_worker_state_directory_costs_nothing") {
+        return;
+    }
+    let scratch = Scratch::new("r15-worker");
+    let config = tiny(&scratch);
+    let (target, directory) = (scratch.join("target"), scratch.join("farm"));
+    mount(&directory.join("worker-1"), "1m");
+    let farm = Farm::start(&directory, 1);
+    let ballast = fill(&directory.join("worker-1"));
+    let mut command = farm.client_command(&["submit", "--wait"]);
+    command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
+    let _ = run(command).expect(0);
+    let log = read(directory.join("worker-1.log"));
+    assert!(log.contains("failed to journal an outcome") && log.contains("No space left"), "{log}");
+    let listed = until("the condition is listed", || {
+        Some(farm.client(&["drain"]).expect(0).stdout).filter(|text| text.contains("cannot be kept"))
+    });
+    assert!(listed.contains("worker-1") && listed.contains("hint"), "{listed}");
+    // A worker that begins on a full disk says why it cannot.
+    let full = directory.join("full");
+    mount(&full, "64k");
+    let _ = fill(&full);
+    fs::set_permissions(&full, fs::Permissions::from_mode(0o555)).unwrap();
+    let mut command = tutti(["worker", "--controller", farm.address(), "--state-dir"]);
+    command.arg(full.join("state"));
+    refused(run(command), &full, &["Permission denied"]);
+    drop(ballast);
+}
+
+/// A log that cannot be made costs the log, and nothing else.
+#[test]
+fn r15_denied_logs_cost_no_job() {
+    if outside("r15_denied_logs_cost_no_job") {
+        return;
+    }
+    let scratch = Scratch::new("r15-logs");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    let (mut live, compose, file) = paused(&scratch, &config, &target, &format!("job.run.before[{JOB}]"));
+    let logs = compose.directory().join("logs/x86_64");
+    fs::set_permissions(&logs, fs::Permissions::from_mode(0o555)).unwrap();
+    write(&file, "");
+    let _ = live.finish(LIMIT).expect(0);
+    assert_eq!(compose.status(), "FINISHED");
+    fs::set_permissions(&logs, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What a user gave and the program may not read, or that goes away: the file is named, with a hint.
+#[test]
+fn r15_inputs_that_cannot_be_read_are_named() {
+    if outside("r15_inputs_that_cannot_be_read_are_named") {
+        return;
+    }
+    let scratch = Scratch::new("r15-inputs");
+    let tiny = Tiny::new(&scratch.join("tiny"));
+    let config = tiny.write();
+    let repository = tiny.directory.join("repo");
+    fs::set_permissions(&repository, fs::Permissions::from_mode(0o000)).unwrap();
+    let ended = Run::default().run(&config, &scratch.join("denied")).expect(1);
+    assert!(ended.text().contains(&repository.display().to_string()), "{}", ended.text());
+    assert!(ended.text().contains("Permission denied") && ended.text().contains("owner and mode"), "{}", ended.text());
+    fs::set_permissions(&repository, fs::Permissions::from_mode(0o755)).unwrap();
+    // A package that goes away between being listed and being linked.
+    let go = scratch.join("go");
+    let point = format!("job.run.before[link.Server.x86_64]=pause-file({})", go.display());
+    let command = Run::default().with(&["--format", "json"]).env("TUTTI_FAILPOINTS", &point);
+    let mut live = Live::start(command.command(&config, &scratch.join("gone")));
+    live.wait_for(LIMIT, |event| text(event, "name") == "link.Server.x86_64" && text(event, "state") == "running");
+    let package = repository.join("hello-1.0-1.x86_64.rpm");
+    fs::remove_file(&package).unwrap();
+    write(&go, "");
+    let event =
+        live.wait_for(LIMIT, |event| text(event, "name") == "link.Server.x86_64" && text(event, "state") == "failed");
+    assert_eq!(text(&event, "failure_class"), "input", "{event}");
+    assert!(text(&event, "reason").contains(&package.display().to_string()), "{event}");
+    assert!(text(&event, "hint").contains("unchanged"), "{event}");
+    let _ = live.finish(LIMIT).expect(1);
+}
