@@ -28,15 +28,12 @@ fn r2_kills_at_random_change_nothing() {
     };
     let base = kills::compose(&plan, &scratch.join("base"), None).unwrap();
     assert_eq!(base.faults(), Vec::<String>::new());
-    for seed in [1, 2] {
-        println!("seed {seed}");
-        let schedule = Kills::random(seed, 5, plan.workers + 1, base.wall);
-        let run = kills::compose(&plan, &scratch.join(format!("s{seed}")), Some(&schedule)).unwrap();
-        assert_eq!(run.faults(), Vec::<String>::new());
-        assert!(run.killed.values().sum::<u32>() > 0, "nothing was killed");
-        let differences = tree::differences(&base.compose.join("compose"), &run.compose.join("compose"));
-        assert_eq!(differences, Vec::<String>::new());
-    }
+    let schedule = Kills::random(1, 6, plan.workers + 1, base.wall);
+    let run = kills::compose(&plan, &scratch.join("s1"), Some(&schedule)).unwrap();
+    assert_eq!(run.faults(), Vec::<String>::new());
+    assert!(run.killed.values().sum::<u32>() > 0, "nothing was killed");
+    let differences = tree::differences(&base.compose.join("compose"), &run.compose.join("compose"));
+    assert_eq!(differences, Vec::<String>::new());
 }
 
 #[test]

@@ -116,6 +116,21 @@ async fn a_lost_workers_job_goes_to_another_and_its_late_outcome_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r2_a_restarted_worker_delivers_what_it_had_done_and_only_the_rest_runs_again() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let first = Worker::connect(&rig, "w1", 1, Does::AcceptOnly).await;
+    first.until_started("pkgset.repos").await;
+    let second = Worker::succeed(&rig, &first, "w1", 2, "pkgset.repos").await;
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Finished);
+    let pkgset = show.jobs.iter().find(|job| job.name == "pkgset.repos").unwrap();
+    assert_eq!(pkgset.attempts.len(), 1, "{pkgset:?}");
+    assert!(!second.started().iter().any(|name| name == "pkgset.repos"));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
     let rig = Rig::start().await;
     let id = rig.submit().await;

@@ -55,7 +55,7 @@ impl Kills {
         let mut random = Random::new(seed);
         let mut schedule: Vec<_> = (0..count)
             .map(|_| {
-                let part = 0.02 + 0.93 * (random.below(1 << 20) as f64 / f64::from(1 << 20));
+                let part = 0.02 + 0.83 * (random.below(1 << 20) as f64 / f64::from(1 << 20));
                 (time.mul_f64(part), random.below(processes as u64) as usize)
             })
             .collect();

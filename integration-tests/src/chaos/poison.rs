@@ -99,9 +99,7 @@ pub fn judge(ended: &Ended, workers: usize) -> Result<()> {
     let skipped = jobs.values().filter(|job| text(job, "state") == "skipped");
     for job in skipped {
         let reason = text(job, "reason");
-        let dead = |need: &Value| {
-            jobs.get(need.as_str().unwrap_or_default()).is_some_and(|job| text(job, "state") != "published")
-        };
+        let dead = |need: &Value| jobs.values().any(|job| job["number"] == *need && text(job, "state") != "published");
         let needs_it = job["needs"].as_array().into_iter().flatten().any(dead);
         ensure!(needs_it, "{} was skipped though all it needs is there: {reason}", text(job, "name"));
     }

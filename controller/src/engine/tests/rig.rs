@@ -201,7 +201,7 @@ pub(super) enum Does {
 struct Shared {
     does: Does,
     started: Vec<String>,
-    offers: BTreeMap<String, wire::Fence>,
+    offers: BTreeMap<String, wire::Offer>,
     refused: bool,
     /// Messages from the controller.
     heard: usize,
@@ -216,9 +216,25 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn connect(rig: &Rig, name: &str, incarnation: u64, does: Does) -> Self {
+        Self::connect_with(rig, name, incarnation, does, vec![]).await
+    }
+
+    /// A new incarnation, whose journal has the outcome of a job that the earlier one had done; it reports that.
+    pub(super) async fn succeed(rig: &Rig, earlier: &Self, name: &str, incarnation: u64, job: &str) -> Self {
+        earlier.vanish();
+        let offer = earlier.shared.lock().unwrap().offers.get(job).cloned().unwrap();
+        rig.handle().disconnected(earlier.session).await;
+        let held = offer.fence.clone().into_iter().collect();
+        let worker = Self::connect_with(rig, name, incarnation, Does::Everything, held).await;
+        let outcome = work(&offer, Does::Everything, rig.target()).unwrap();
+        tell(&worker.handle, worker.session, session_request::Message::Outcome(outcome)).await;
+        worker
+    }
+
+    async fn connect_with(rig: &Rig, name: &str, incarnation: u64, does: Does, held: Vec<wire::Fence>) -> Self {
         let (sender, receiver) = mpsc::channel(1024);
         let handle = rig.handle().clone();
-        let session = handle.connect_worker(hello(name, incarnation), sender).await.unwrap();
+        let session = handle.connect_worker(wire::Hello { held, ..hello(name, incarnation) }, sender).await.unwrap();
         let shared =
             Arc::new(Mutex::new(Shared { does, started: vec![], offers: BTreeMap::new(), refused: false, heard: 0 }));
         let worker = Self { shared, handle, session, heart: CancellationToken::new() };
@@ -259,7 +275,7 @@ impl Worker {
 
     /// Reports an attempt of another session of this worker; returns whether it was refused.
     pub(super) async fn report_again(&self, earlier: &Self, name: &str) -> bool {
-        let fence = earlier.shared.lock().unwrap().offers.get(name).cloned();
+        let fence = earlier.shared.lock().unwrap().offers.get(name).and_then(|offer| offer.fence.clone());
         let outcome = wire::Outcome {
             fence,
             result: Some(wire::outcome::Result::Success(wire::Success::default())),
@@ -330,7 +346,7 @@ async fn answer(
             let does = {
                 let mut shared = shared.lock().unwrap();
                 shared.started.push(offer.job_name.clone());
-                shared.offers.insert(offer.job_name.clone(), offer.fence.clone().unwrap());
+                shared.offers.insert(offer.job_name.clone(), offer.clone());
                 shared.does
             };
             let accept = wire::Accept { fence: offer.fence.clone() };
