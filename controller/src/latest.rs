@@ -5,7 +5,7 @@
 //! family (same id but for date and respin) that has a claim, points the link there if it is not there or further, and
 //! looks again, until there is nothing to do. So whoever moves the link last has seen every claim that was there then, and
 //! a newer one that comes later moves it itself: at rest the link is at the newest. A process that is killed in between
-//! may leave it at an older compose; the compose's resumption, or the next one that ends, moves it on.
+//! may leave it at an older compose; whoever looks at the compose next, or the next one that ends, moves it on.
 //!
 //! Pungi (4.3.2, `compose.py`: `symlink_latest`) links whatever ended last. So do composes of different families here,
 //! such as nightly and test composes of one release, and ids that somebody chose freely: they have no order.
@@ -16,8 +16,9 @@ use tutti_failpoint::failpoint;
 
 use crate::volume::{VolumeError, at, sync_directory, write_atomically};
 
-/// Where a compose says that it wants the link, and the link's name.
+/// Where a compose says that it wants the link: the link's name, and once it is moved, [`MOVED`] in a second line.
 const CLAIM: &str = "work/tutti/latest";
+const MOVED: &str = "moved";
 /// Times that others may be faster.
 const TRIES: usize = 100;
 
@@ -41,12 +42,22 @@ fn age(id: &str) -> Option<Age> {
     Some(Age { family: format!("{name}-{kind}"), date: date.to_owned(), respin: respin.parse().ok()? })
 }
 
+/// Whether the compose in `top` has moved this link, or seen that it need not: a later one of another family may have
+/// it since, and must not lose it to an old compose that somebody looks at.
+pub fn was_moved(top: &Path, link: &str) -> bool {
+    fs::read_to_string(top.join(CLAIM)).is_ok_and(|text| text.lines().eq([link, MOVED]))
+}
+
 /// Points `target/latest-…` to a compose that has ended, unless a newer one of its family is or belongs there.
 ///
 /// # Errors
 /// I/O errors; something that is not a link stands in the way.
 pub fn move_latest_link(target: &Path, link: &str, compose_id: &str) -> Result<(), VolumeError> {
-    move_between(target, link, compose_id, || {})
+    move_between(target, link, compose_id, || {})?;
+    let claim = target.join(compose_id).join(CLAIM);
+    write_atomically(&claim, format!("{link}\n{MOVED}\n").as_bytes())?;
+    failpoint!("volume.latest_link.after");
+    Ok(())
 }
 
 /// `decided` is called between each look and the move that follows from it: others are faster there in tests.
@@ -84,7 +95,8 @@ fn newest(target: &Path, link: &str, compose_id: &str, own: &Age) -> Result<Stri
         let Some(id) = name.to_str() else { continue };
         let Some(found) = age(id).filter(|found| found.family == own.family && *found > newest.0) else { continue };
         // One that is being removed by hand may lose its files in any order.
-        let claims = fs::read_to_string(target.join(id).join(CLAIM)).is_ok_and(|text| text.trim_end() == link);
+        let claims =
+            fs::read_to_string(target.join(id).join(CLAIM)).is_ok_and(|text| text.lines().next() == Some(link));
         if claims && target.join(id).join("STATUS").is_file() {
             newest = (found, id.to_owned());
         }
@@ -155,7 +167,9 @@ mod tests {
         fs::remove_dir_all(target.join("C-1-20261122.n.10")).unwrap();
         assert_eq!(moved("C-1-20261122.n.2"), Path::new("C-1-20261122.n.2"), "those that are gone do not count");
         fs::create_dir(target.join("latest-D-1")).unwrap();
+        assert!(was_moved(&target.join("C-1-20261122.n.2"), "latest-C-1"));
         assert!(move_latest_link(target, "latest-D-1", "C-1-20261122.n.2").is_err());
+        assert!(!was_moved(&target.join("C-1-20261122.n.2"), "latest-D-1"), "something stands in its way");
     }
 
     /// A newer compose moves the link between an older one's look and its move.

@@ -76,6 +76,14 @@ pub struct Identity {
     pub latest_link_status: Vec<String>,
 }
 
+impl Identity {
+    /// Name of the `latest-` link that a compose ending with this status moves, if it does.
+    pub fn link_at_end(&self, status: &str) -> Option<&str> {
+        let wanted = self.latest_link_status.iter().any(|wanted| wanted == status);
+        self.latest_link.as_deref().filter(|_| wanted)
+    }
+}
+
 /// What a layered release is layered on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -282,6 +282,7 @@ mod tests {
         let directory = volumes.blob(&Digest::of(b"abd")).parent().unwrap().to_owned();
         assert_eq!(SYNCED.take().last(), Some(&directory));
         crate::latest::move_latest_link(top.path(), "latest-C-1", "C-1-0").unwrap();
-        assert_eq!(SYNCED.take(), [top.path()]);
+        // The link, before the word that it is moved.
+        assert_eq!(SYNCED.take().first().map(PathBuf::as_path), Some(top.path()));
     }
 }

@@ -17,6 +17,7 @@ use super::{
     submission::Meta,
 };
 use crate::{
+    latest,
     lifecycle::{Compose, Header, JobRecord, Loss, Timestamp},
     plan::Plan,
     spec::ComposeSpec,
@@ -220,7 +221,10 @@ fn live(
     }
     let compose = Compose::load(id, Arc::new(plan), header, jobs);
     let written = std::fs::read_to_string(meta.top.join("STATUS")).unwrap_or_default();
-    let settled = compose.is_ended() && written.trim() == compose.header.status.as_str();
+    let status = compose.header.status.as_str();
+    // What comes after STATUS may have been cut off too.
+    let linked = spec.identity.link_at_end(status).is_none_or(|link| latest::was_moved(&meta.top, link));
+    let settled = compose.is_ended() && written.trim() == status && linked;
     let mut live = Live::new(compose, Arc::new(spec), meta);
     live.settled = settled;
     live.told = false;

@@ -48,6 +48,31 @@ async fn a_compose_from_submission_to_the_latest_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r19_a_kill_between_status_and_latest_link_is_made_good() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let worker = Worker::connect(&rig, "w1", 1, Does::Everything).await;
+    rig.ended(&id).await;
+    worker.vanish();
+    let link = rig.target().join("latest-T-1");
+    // As if it had been killed before the link was moved; what it had been is not known.
+    let claim = rig.target().join(&id).join("work/tutti/latest");
+    std::fs::remove_file(&claim).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("older", &link).unwrap();
+    let rig = rig.restart().await;
+    rig.ended(&id).await;
+    assert_eq!(std::fs::read_link(&link).unwrap().to_str(), Some(id.as_str()));
+    // Once moved, it is left alone: another compose may have it by now.
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("another", &link).unwrap();
+    let rig = rig.restart().await;
+    rig.ended(&id).await;
+    let _target = rig.stop_and_keep().await;
+    assert_eq!(std::fs::read_link(&link).unwrap().to_str(), Some("another"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r15_while_the_store_refuses_nothing_changes_and_all_can_be_seen() {
     let rig = Rig::start().await;
     let id = rig.submit().await;

@@ -154,7 +154,7 @@ fn latest(subject: &Subject, places: &Places) -> Option<Finding> {
     let identity = &subject.identity;
     let name = identity.latest_link.as_deref()?;
     let status = subject.header.status.as_str();
-    let moved = subject.header.ended_at.is_some() && identity.latest_link_status.iter().any(|wanted| wanted == status);
+    let moved = subject.header.ended_at.is_some() && identity.link_at_end(status).is_some();
     let again = format!("if this is the newest compose: ln -sfn {} {name} in the target directory", subject.id);
     let path = subject.top.parent().map(|target| target.join(name).display().to_string()).unwrap_or_default();
     match &places.latest {

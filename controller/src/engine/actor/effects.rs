@@ -245,9 +245,7 @@ impl Actor {
             return;
         }
         live.writing_status = true;
-        let identity = &live.spec.identity;
-        let wanted = last && identity.latest_link_status.iter().any(|wanted| wanted == status.as_str());
-        let link = identity.latest_link.clone().filter(|_| wanted);
+        let link = live.spec.identity.link_at_end(status.as_str()).filter(|_| last).map(str::to_owned);
         let volumes: Volumes = live.volumes();
         let leftovers = last.then(|| live.compose.leftovers());
         let (handle, compose_id, patience) = (self.handle.clone(), compose_id.to_owned(), self.patience());

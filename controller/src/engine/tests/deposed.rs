@@ -147,7 +147,16 @@ async fn r4_a_deposed_controller_with_a_turn_in_flight_writes_and_says_nothing()
 /// The same without the comparison of the leader key: the test can fail, and the history's checker sees it too.
 #[tokio::test(flavor = "multi_thread")]
 async fn r4_without_the_comparison_it_writes() {
-    let after = deposed(2, true).await;
-    assert!(after.wrote && after.refused == 0);
-    assert!(after.violations.iter().any(|text| text.starts_with("I2")), "{:?}", after.violations);
+    let mut seen = Vec::new();
+    // What the transaction is that it was stopped at depends on how fast its worker was; not each one breaks an
+    // invariant.
+    for passing in (0..8).cycle().take(32) {
+        let after = deposed(passing, true).await;
+        assert!(after.refused == 0, "after {passing}");
+        if after.wrote && after.violations.iter().any(|text| text.starts_with("I2")) {
+            return;
+        }
+        seen.push(after.violations);
+    }
+    panic!("I2 was never broken: {seen:?}");
 }
