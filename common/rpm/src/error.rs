@@ -101,6 +101,22 @@ pub enum Error {
         /// Digest of the bytes.
         found: String,
     },
+    /// The bytes up to the end of the file do not have the digest that its headers give.
+    #[error(
+        "{algorithm} of {part} and what follows, byte {start} to the end, is {found}, the headers say {expected}; the file is damaged, fetch it again"
+    )]
+    PayloadDigest {
+        /// Name of the digest.
+        algorithm: &'static str,
+        /// Part that the digest starts with.
+        part: Part,
+        /// Byte of the file that the digest starts with.
+        start: u64,
+        /// Digest that the headers give.
+        expected: String,
+        /// Digest of the bytes.
+        found: String,
+    },
 }
 
 impl Error {

@@ -5,8 +5,9 @@
 //! - [`Evr`] compares as rpm does; [`SortKey`] is the same order as bytes.
 //! - [`ranges_overlap`] is rpm's rule of which provide satisfies which requirement.
 //! - [`Rich`] parses boolean dependencies without recursion.
+//! - [`PayloadVerifier`] compares the payload with its digest, for somebody who reads the file anyway.
 //!
-//! This crate neither verifies signatures nor reads payloads, and it applies no rule of repository metadata on what to
+//! This crate neither verifies signatures nor unpacks payloads, and it applies no rule of repository metadata on what to
 //! leave out.
 
 pub mod dependency;
@@ -16,6 +17,7 @@ pub mod header;
 mod model;
 mod openpgp;
 mod package;
+mod payload;
 pub mod reader;
 pub mod rich;
 pub mod tag;
@@ -29,5 +31,6 @@ pub use evr::{Evr, SortKey, version_compare};
 pub use header::{Limits, RpmHeader};
 pub use model::{Changelog, FileEntry, FileKind, Nevra, Package, is_debug_name};
 pub use package::package;
+pub use payload::PayloadVerifier;
 pub use reader::{HeaderFile, HeaderReader, HexDigest};
 pub use rich::Rich;

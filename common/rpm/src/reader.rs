@@ -1,4 +1,4 @@
-//! Reads the headers of RPM files: lead, signature header, main header. The payload is never touched.
+//! Reads the headers of RPM files: lead, signature header, main header. The payload is not looked into.
 //!
 //! One read of 64 KiB holds the headers of nearly every package; larger headers are read further, but never beyond what
 //! the file really has, so that a damaged length cannot make the reader allocate. Format: rpm 4.20
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Part};
 use crate::header::{INTRO, Intro, Limits, RpmHeader};
 use crate::model::Package;
+use crate::payload::PayloadVerifier;
 use crate::tag::{main, signature};
 
 /// Bytes of the lead.
@@ -80,6 +81,12 @@ impl HeaderReader {
         let read = |buffer: &mut [u8], _offset: u64| stream.read(buffer);
         let (signature, header) = Parser { buffer: &mut self.buffer, read, limits: self.limits }.run()?;
         Ok(HeaderFile { signature, header, file_size: None })
+    }
+
+    /// Starts to verify the payload of `file`, the last that was read [from a stream](HeaderReader::read_from): what was
+    /// taken from the stream is in it, and all that follows is to be added. `None` if the headers have no digest of it.
+    pub fn payload_verifier(&self, file: &HeaderFile) -> Result<Option<PayloadVerifier>, Error> {
+        PayloadVerifier::new(file, &self.buffer)
     }
 }
 
@@ -255,6 +262,12 @@ impl HeaderFile {
         Ok(hex.map(|hex| HexDigest { algorithm: 10, hex: hex.to_ascii_lowercase() }))
     }
 
+    /// MD5 of main header and payload, as the signature header gives it.
+    pub fn body_md5(&self) -> Result<Option<HexDigest>, Error> {
+        let digest = self.signature.binary(signature::MD5)?;
+        Ok(digest.map(|digest| HexDigest { algorithm: 1, hex: hex(digest) }))
+    }
+
     /// Verifies the digest of the main header and names the algorithm; `None` if the signature header has no digest
     /// that is known here (SHA-256, SHA-1), as in packages of rpm 4.0 and before.
     pub fn verify_header_digest(&self) -> Result<Option<&'static str>, Error> {
@@ -269,7 +282,7 @@ impl HeaderFile {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

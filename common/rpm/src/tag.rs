@@ -88,6 +88,7 @@ pub mod signature {
     pub const OPENPGP: u32 = 278;
     pub const SIZE: u32 = 1000;
     pub const PGP: u32 = 1002;
+    pub const MD5: u32 = 1004;
     pub const GPG: u32 = 1005;
     pub const PAYLOAD_SIZE: u32 = 1007;
 }

@@ -3,6 +3,7 @@
 use crate::header::MAGIC;
 
 /// One entry to be written.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) tag: u32,
     pub(crate) kind: u32,

@@ -7,12 +7,19 @@ use crate::{Signature, combined, signature};
 /// Reads a file's headers and everything in them, as a package set does, and once more without the digest's word.
 pub fn rpm_header(data: &[u8]) -> Signature {
     let mut input = data;
-    let file = match HeaderReader::default().read_from(&mut input) {
+    let mut reader = HeaderReader::default();
+    let file = match reader.read_from(&mut input) {
         Ok(file) => file,
         Err(error) => return signature::<(), _>(&Err(error)),
     };
     let package = file.package();
     let mut parts = vec![signature(&package), signature(&file.check_complete()), signature(&file.payload_digest())];
+    let payload = reader.payload_verifier(&file);
+    parts.push(signature(&payload));
+    if let Ok(Some(mut payload)) = payload {
+        payload.update(input);
+        parts.push(signature(&payload.finish()));
+    }
     for header in [file.signature(), file.header()] {
         for tag in header.tags() {
             parts.push(u64::from(tag) ^ signature(&header.strings(tag)) ^ signature(&header.u64s(tag)));

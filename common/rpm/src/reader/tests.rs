@@ -201,3 +201,45 @@ fn not_an_rpm() {
     let error = reader.read(directory.path()).unwrap_err();
     assert_eq!(error.cause().to_string(), "lead at byte 0: not a regular file");
 }
+
+/// A package whose payload has the digest that `with` adds to main and signature header, read as a stream.
+fn verify(payload: &[u8], main: &[Entry], md5: Option<&[u8]>) -> Option<Result<(), Error>> {
+    let mut entries = main_entries();
+    entries.extend(main.iter().cloned());
+    let header_bytes = header(Some(63), &entries);
+    let mut signature = vec![Entry::u32s(1000, &[u32::try_from(header_bytes.len() + 5).unwrap()])];
+    if let Some(of) = md5 {
+        let digest = <md5::Md5 as md5::Digest>::new().chain_update(&header_bytes).chain_update(of).finalize();
+        signature.push(Entry::binary(1004, &digest));
+    }
+    // Larger than what is read with the headers.
+    let mut payload = payload.to_vec();
+    payload.resize(3 * CHUNK, 7);
+    let bytes = file(&header(Some(62), &signature), &header_bytes, &payload);
+    let mut reader = HeaderReader::default();
+    let mut stream = bytes.as_slice();
+    let headers = reader.read_from(&mut stream).unwrap();
+    let mut verifier = reader.payload_verifier(&headers).unwrap()?;
+    stream.chunks(1000).for_each(|chunk| verifier.update(chunk));
+    Some(verifier.finish())
+}
+
+#[test]
+fn payloads_are_verified_by_the_digest_that_there_is() {
+    let mut payload = b"hello".to_vec();
+    payload.resize(3 * CHUNK, 7);
+    let sha256 = [Entry::strings(5092, &[&hex(&Sha256::digest(&payload))]), Entry::u32s(5093, &[8])];
+    let sha512 = [Entry::strings(5121, &[&hex(&sha2::Sha512::digest(&payload))])];
+    let unknown = [Entry::strings(5092, &["00"]), Entry::u32s(5093, &[99])];
+    for main in [&sha256[..], &sha512] {
+        verify(b"hello", main, Some(b"not looked at")).unwrap().unwrap();
+        let error = verify(b"hullo", main, None).unwrap().unwrap_err().to_string();
+        assert!(error.contains("of payload and what follows, byte ") && error.contains("SHA-"), "{error}");
+    }
+    verify(b"hello", &[], Some(&payload)).unwrap().unwrap();
+    let error = verify(b"hullo", &[], Some(&payload)).unwrap().unwrap_err().to_string();
+    assert!(error.starts_with("MD5 of main header and what follows, byte "), "{error}");
+    assert!(verify(b"hullo", &[], None).is_none());
+    verify(b"hello", &unknown, Some(&payload)).unwrap().unwrap();
+    assert!(verify(b"hullo", &unknown, None).is_none());
+}

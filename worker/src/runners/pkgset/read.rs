@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tutti_distro::layout::package_file_name;
 use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, Hasher, KnownFile, Record};
-use tutti_rpm::{Evr, HeaderReader, Package};
+use tutti_rpm::{Evr, HeaderReader, Package, PayloadVerifier};
 
 use super::{resume, sources::SourceFile};
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError};
@@ -77,6 +77,7 @@ pub(super) struct Found {
 struct Tee<'a> {
     file: &'a File,
     hashers: Vec<Hasher>,
+    payload: Option<PayloadVerifier>,
     length: u64,
 }
 
@@ -85,6 +86,9 @@ impl Read for Tee<'_> {
         let count = self.file.read(buffer)?;
         for hasher in &mut self.hashers {
             hasher.update(&buffer[..count]);
+        }
+        if let Some(payload) = &mut self.payload {
+            payload.update(&buffer[..count]);
         }
         self.length += count as u64;
         Ok(count)
@@ -105,15 +109,22 @@ pub(super) fn read(
     let file = File::open(path).or_fail(FailureClass::Input, || format!("failed to open {}", path.display()))?;
     let metadata = file.metadata().or_fail(FailureClass::Input, || format!("failed to look at {}", path.display()))?;
     let kinds = kinds_to_hash(kind, source.expected.as_ref());
-    let mut tee = Tee { file: &file, hashers: kinds.iter().map(|kind| kind.hasher()).collect(), length: 0 };
+    let hashers = kinds.iter().map(|kind| kind.hasher()).collect();
+    let mut tee = Tee { file: &file, hashers, payload: None, length: 0 };
     let headers = buffers.headers.read_from(&mut tee).map_err(|error| unreadable(path, error))?;
+    tee.payload = buffers.headers.payload_verifier(&headers).map_err(|error| unreadable(path, error))?;
     drain(&mut tee, &mut buffers.block)
         .or_fail(FailureClass::Input, || format!("failed to read {}", path.display()))?;
-    let Tee { hashers, length, .. } = tee;
+    let Tee { hashers, payload, length, .. } = tee;
     check_length(path, headers.expected_size().map_err(|error| unreadable(path, error))?, length, metadata.size())?;
     let sums: Vec<Checksum> = hashers.into_iter().map(Hasher::finish).collect();
     if let Some(expected) = &source.expected {
         check_expected(path, expected, &sums)?;
+    }
+    // Metadata may have been made of a file that was damaged already.
+    if let Some(payload) = payload {
+        context.counters.add("rpm_payload_bytes", length.saturating_sub(headers.header_end()));
+        payload.finish().map_err(|error| unreadable(path, error))?;
     }
     let package = headers.package().map_err(|error| unreadable(path, error))?;
     package_file_name(&package.nevra())

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use tutti_job::{Input, JobKind, OutputSpec, PackageList, params::SolveParams};
+use tutti_rpm::HeaderReader;
 
 use super::chain::{pkgset_outputs, pkgset_params};
 use crate::{
@@ -97,6 +98,30 @@ fn damaged_files_are_named() {
     assert!(error.cause.contains("symbolic link out of"), "{error}");
     let error = run(&Case::new(), &directory.path().join("nowhere")).err().unwrap();
     assert!(error.cause.contains("does not exist") && error.hint.is_some(), "{error:?}");
+}
+
+/// In a bare directory, where nothing but the file itself says how it should be; the last byte, and others.
+#[test]
+fn x5_a_changed_payload_is_refused() {
+    let Some(shared) = shared() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let path = repository(directory.path(), &shared, &[(WALRUS, WALRUS), (WHALE, WHALE)]);
+    let whole = fs::read(path.join(WALRUS)).unwrap();
+    let start = usize::try_from(HeaderReader::default().read(&path.join(WALRUS)).unwrap().header_end()).unwrap();
+    for at in [start, start + (whole.len() - start) / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(path.join(WALRUS), bytes).unwrap();
+        let error = run(&Case::new(), &path).err().unwrap();
+        assert_eq!(error.class, FailureClass::Input);
+        // An old package: its only digest is MD5 of header and payload.
+        let source = error.source.as_ref().unwrap().to_string();
+        assert!(source.contains(" to the end, is ") && source.contains("MD5 of main header"), "{source}");
+        assert!(error.cause.contains(WALRUS) && error.hint.is_some(), "{error:?}");
+    }
+    fs::write(path.join(WALRUS), whole).unwrap();
+    let done = run(&Case::new(), &path).unwrap();
+    assert!(done.counters["rpm_payload_bytes"] > 0);
 }
 
 #[test]
