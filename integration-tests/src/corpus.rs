@@ -34,6 +34,10 @@ fn make_corpus(arguments: &[&str]) -> Ended {
 /// Makes a corpus in `directory` and returns its configuration; none, said aloud, where the index cannot be had.
 #[must_use]
 pub fn make(directory: &Path, sources: u32, arches: &str) -> Option<PathBuf> {
+    make_with(directory, sources, arches, &[])
+}
+
+fn make_with(directory: &Path, sources: u32, arches: &str, further: &[&str]) -> Option<PathBuf> {
     let cache = cache();
     let lock = fs::create_dir_all(&cache).and_then(|()| fs::File::create(cache.join("tutti-tests.lock")));
     let lock = lock.unwrap_or_else(|error| panic!("cannot make a file in {}: {error}", cache.display()));
@@ -47,7 +51,39 @@ pub fn make(directory: &Path, sources: u32, arches: &str) -> Option<PathBuf> {
         return None;
     }
     let path = directory.display().to_string();
-    let made = make_corpus(&["--out", &path, "--sources", &sources.to_string(), "--arches", arches, "--repos"]);
-    let _ = made.expect(0);
+    let sources = sources.to_string();
+    let mut arguments = vec!["--out", path.as_str(), "--sources", &sources, "--arches", arches, "--repos"];
+    arguments.extend(further);
+    let _ = make_corpus(&arguments).expect(0);
     Some(directory.join("compose-repos.conf"))
+}
+
+/// One planted defect, of `defects.json`.
+#[derive(Clone, Debug)]
+pub struct Defect {
+    /// What is wrong with it.
+    pub kind: String,
+    /// `NAME-VERSION-RELEASE.ARCH`.
+    pub nvra: String,
+    /// Its files below `repos/`.
+    pub files: Vec<PathBuf>,
+}
+
+/// As [`make`], with so many defects planted.
+#[must_use]
+pub fn make_broken(directory: &Path, sources: u32, arches: &str, defects: u32) -> Option<(PathBuf, Vec<Defect>)> {
+    let config = make_with(directory, sources, arches, &["--broken", &defects.to_string()])?;
+    let text = crate::scratch::read(directory.join("defects.json"));
+    let list: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("defects.json: {error}"));
+    let defect = |entry: &serde_json::Value| {
+        let nvra = crate::stream::text(entry, "nvra").to_owned();
+        let files = files_named(&directory.join("repos"), &format!("{nvra}.rpm"));
+        Defect { kind: crate::stream::text(entry, "kind").to_owned(), nvra, files }
+    };
+    Some((config, list.as_array().into_iter().flatten().map(defect).collect()))
+}
+
+fn files_named(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let found = crate::tree::list(directory).into_keys().map(|path| directory.join(path));
+    found.filter(|path| path.file_name().is_some_and(|own| own == name)).collect()
 }

@@ -156,6 +156,26 @@ async fn r2_a_restarted_worker_delivers_what_it_had_done_and_only_the_rest_runs_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r15_what_a_lost_attempt_left_goes_with_the_commit_of_a_later_one() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let silent = Worker::connect(&rig, "silent", 1, Does::AcceptOnly).await;
+    silent.until_started("pkgset.repos").await;
+    let lost = rig::staging(&rig, &id, "j0-a1-0000000000000001", true);
+    silent.vanish();
+    // Nothing after the package set ends, so the compose does not.
+    let _other = Worker::connect(&rig, "other", 2, Does::Only("pkgset")).await;
+    rig.until(&id, |show| rig::state(show, "pkgset.repos") == api::JobState::Published).await;
+    let gone = async {
+        while lost.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(rig::PATIENCE, gone).await.expect("what the lost attempt left must go");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
     let rig = Rig::start().await;
     let id = rig.submit().await;

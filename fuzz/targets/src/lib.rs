@@ -11,6 +11,7 @@ mod formats;
 mod mutate;
 mod packages;
 mod repositories;
+mod sealed;
 pub mod seeds;
 mod stored;
 
@@ -20,6 +21,7 @@ pub use formats::{comps, conf, dependency, variants};
 pub use mutate::Mutator;
 pub use packages::rpm_header;
 pub use repositories::{compressed, filelists, other, primary, repomd};
+pub use sealed::{checkpoints, sealed_records};
 pub use stored::{job_messages, protocol, records};
 
 /// Equal for inputs that went the same way.
@@ -121,6 +123,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "variants", run: variants, words: XML },
     Target { name: "conf", run: conf, words: CONF },
     Target { name: "dependency", run: dependency, words: DEPENDENCY },
+    Target { name: "sealed_records", run: sealed_records, words: NONE },
+    Target { name: "checkpoints", run: checkpoints, words: NONE },
     Target { name: "records", run: records, words: NONE },
     Target { name: "protocol", run: protocol, words: NONE },
     Target { name: "job_messages", run: job_messages, words: NONE },

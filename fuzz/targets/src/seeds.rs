@@ -10,6 +10,7 @@ use tutti_job::{
     PackageList, Root,
 };
 use tutti_proto::{compose, worker};
+use tutti_repodata::{ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter};
 
 /// A small variants.xml with every kind of variant.
 pub const VARIANTS: &str = include_str!("../seeds/variants.xml");
@@ -38,11 +39,32 @@ pub fn of(name: &str) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
         "variants" => text("small.xml", VARIANTS),
         "conf" => text("small.conf", CONF),
         "dependency" => text("lines.txt", DEPENDENCIES),
+        "sealed_records" => vec![("one.records", sealed(false)?)],
+        "checkpoints" => vec![("one.checkpoint", sealed(true)?)],
         "records" => records(),
         "protocol" => protocol(),
         "job_messages" => job_messages(),
         _ => Vec::new(),
     })
+}
+
+/// One record: sealed, or a checkpoint in which all its blocks stand.
+fn sealed(checkpoint: bool) -> io::Result<Vec<u8>> {
+    let directory = tempfile::tempdir()?;
+    let package = tutti_rpm::Package { name: "seed".into(), arch: "noarch".into(), ..Default::default() };
+    let sum = ChecksumType::Sha256.hash(b"seed");
+    let identity = FileIdentity { size: 1, mtime: 2, checksum: sum.clone() };
+    let (path, records) = (directory.path().join("checkpoint"), directory.path().join("records"));
+    let mut writer = RecordsWriter::create(&records).map_err(io::Error::other)?;
+    writer.add(&package, &identity).map_err(io::Error::other)?;
+    if !checkpoint {
+        writer.seal().map_err(io::Error::other)?;
+        return std::fs::read(records);
+    }
+    let locator = FileLocator { path: crate::sealed::PATH.into(), size: 1, mtime: (2, 3), inode: 4 };
+    let known = KnownFile { locator, content: ([1; 32], 2), sums: vec![sum] };
+    writer.checkpoint(&path, &crate::sealed::OWNER, &[known]).map_err(io::Error::other)?;
+    std::fs::read(path)
 }
 
 fn packages() -> io::Result<Vec<(&'static str, Vec<u8>)>> {

@@ -62,7 +62,7 @@ macro_rules! targets {
     };
 }
 
-targets!(rpm_header primary filelists other repomd compressed comps variants conf dependency records protocol job_messages);
+targets!(rpm_header primary filelists other repomd compressed comps variants conf dependency sealed_records checkpoints records protocol job_messages);
 
 /// The committed corpora are what `--write-corpus` writes, and small.
 #[test]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest wait for a state: a guard against hangs, nothing else.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Rig {
     target: Arc<tempfile::TempDir>,
