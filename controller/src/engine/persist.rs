@@ -70,14 +70,14 @@ pub(super) enum WriteError {
 
 /// Writes everything; returns the revision when it is durable. Values are whole, so a write that failed is simply repeated.
 ///
-/// More than one transaction is needed only when very many jobs change at once (a failure that skips them). A crash
-/// between two of them leaves dependents behind their producer's state, which loading repairs.
+/// More than one transaction is needed only when very many jobs change at once (a failure that skips them, a
+/// cancellation, a retry). A crash between two of them leaves jobs behind their producer's state, or behind the header,
+/// which loading repairs.
 pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &Dirty) -> Result<i64, WriteError> {
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[0]));
     let mut revision = 0;
     let mut operations: Vec<_> = dirty.operations.iter().collect();
-    // Headers last: one that says the end must not be stored before the jobs that ended.
-    operations.sort_by_key(|(key, _)| matches!(keys::parse(key), Some(ComposeKey::Header(_))));
+    operations.sort_by_key(|(key, value)| place(key, value));
     for batch in operations.chunks(BATCH) {
         let mut txn = Txn::new().when(fence.compare());
         for (key, value) in batch {
@@ -87,6 +87,16 @@ pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &D
     }
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[1]));
     Ok(revision)
+}
+
+/// What must be there first comes first.
+fn place(key: &[u8], value: &[u8]) -> u8 {
+    match keys::parse(key) {
+        Some(ComposeKey::Meta(_)) => 0,
+        Some(ComposeKey::Header(_)) if !Header::decode(value).is_ok_and(|header| header.is_stored_last()) => 1,
+        Some(ComposeKey::Job(..)) | None => 2,
+        Some(ComposeKey::Header(_)) => 3,
+    }
 }
 
 async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, WriteError> {
@@ -229,4 +239,25 @@ fn live(
     live.settled = settled;
     live.told = false;
     Ok(live)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Status;
+
+    #[test]
+    fn a_header_that_says_the_end_is_stored_last_and_any_other_before_the_jobs() {
+        let end = Some(Timestamp(1));
+        let header = |ended_at, stopping| {
+            let header = Header { status: Status::Finished, stopping, ended_at, ..Header::default() };
+            place(&keys::header("C"), &header.encode())
+        };
+        let (meta, job) = (place(&keys::meta("C"), b"{}"), place(&keys::job("C", 1), &JobRecord::default().encode()));
+        assert!(header(end, false) > job, "it would be taken for ended while jobs are not");
+        assert!(header(None, false) < job, "jobs of a retry would be back in a compose that has ended");
+        assert!(header(None, true) < job, "jobs would be cancelled in a compose that goes on");
+        assert!(header(end, true) < job, "the same");
+        assert!(meta < header(None, false));
+    }
 }

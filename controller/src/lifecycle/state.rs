@@ -212,6 +212,15 @@ pub struct Header {
     pub ended_at: Option<Timestamp>,
 }
 
+impl Header {
+    /// Whether it is stored after the records of its jobs, where all do not fit in one transaction. One that says the
+    /// end must not be there before the jobs that ended. Any other must be: jobs that were cancelled, or that came back
+    /// by a retry, would be found in a compose that knows nothing of it.
+    pub fn is_stored_last(&self) -> bool {
+        self.ended_at.is_some() && !self.stopping
+    }
+}
+
 /// What one attempt used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

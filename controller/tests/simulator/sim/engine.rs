@@ -245,7 +245,9 @@ impl Engine {
             }
         }
         if self.batches.is_empty() && !self.dirty.is_empty() {
-            let operations: Vec<_> = std::mem::take(&mut self.dirty).into_iter().collect();
+            let mut operations: Vec<_> = std::mem::take(&mut self.dirty).into_iter().collect();
+            let is_last = self.compose.header.is_stored_last();
+            operations.sort_by_key(|(key, _)| is_last && *key == header_key());
             self.batches = operations.chunks(self.batch_size).map(<[_]>::to_vec).collect();
         }
         let idle = self.batches.is_empty() && self.inbox.is_empty() && !self.reschedule;

@@ -93,7 +93,7 @@ impl World {
     }
 
     fn ended(&self) -> bool {
-        let ended = |compose: &Compose| compose.is_ended() && compose.counts().1 == 0;
+        let ended = |compose: &Compose| compose.is_ended();
         self.leader().is_some_and(|(_, engine)| ended(&engine.compose)) && self.stored().is_some_and(|c| ended(&c))
     }
 
