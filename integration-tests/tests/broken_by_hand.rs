@@ -452,6 +452,13 @@ fn controller_that_goes_away() {
         &["error: cannot reach the controller at unix:", "hint: is `tutti controller` running"],
     );
     farm.restart_controller();
+    // The worker is back, with its job, before that may end.
+    let deadline = Instant::now() + LIMIT;
+    while scratch::read(scratch.join("worker-1.log")).matches("session with the controller").count() < 2 {
+        assert!(Instant::now() < deadline, "{}", scratch::read(scratch.join("worker-1.log")));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    until(&farm, &["why", &id, "createrepo.Everything.x86_64"], &["runs on worker-1, attempt 1"]);
     write(&scratch.join("go"), "");
     assert!(watcher.wait().unwrap().success(), "{}", scratch::read(scratch.join("watch.err")));
     readable(&scratch::read(scratch.join("watch.err")));

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,6 +22,8 @@ use tutti_integration_tests::{
 };
 
 const COMPOSES: u64 = 6;
+/// The one that the link must lead to.
+const NEWEST: &str = "Demo-1-20260102.n.5";
 const EPOCH: &str = "1767312000";
 
 fn nightly() -> Run {
@@ -56,19 +59,38 @@ fn differences(first: &Compose, second: &Compose) -> Vec<String> {
     paths.into_iter().filter(differ).cloned().collect()
 }
 
+/// When one of the six is killed.
+#[derive(Clone, Copy)]
+struct Death {
+    /// After so many jobs.
+    jobs: u64,
+    /// It is not resumed before the newest has ended: an older one ends last.
+    waits: bool,
+}
+
+/// Waits until the newest of the six has ended, unless it is this one.
+fn until_newest_ended(compose: &Compose) {
+    let newest = compose.target().join(NEWEST);
+    let deadline = Instant::now() + LIMIT;
+    while compose.id() != NEWEST && !(newest.is_dir() && Compose::open(&newest).status() == "FINISHED") {
+        assert!(Instant::now() < deadline, "{NEWEST} does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// One of the six: to its end, or killed after some jobs and resumed. Returns its directory.
-fn one(command: Command, killed_after: Option<u64>) -> PathBuf {
+fn one(command: Command, death: Option<Death>) -> PathBuf {
     let mut live = Live::start(command);
     let started = live.wait_for(LIMIT, |event| text(event, "event") == "started");
     let directory = PathBuf::from(text(&started, "compose_dir"));
-    let Some(killed_after) = killed_after else {
+    let Some(death) = death else {
         let ended = live.finish(LIMIT);
         assert_eq!(ended.status, 0, "{}", ended.text());
         return directory;
     };
     let mut over = BTreeSet::new();
     live.wait_for(LIMIT, |event| text(event, "state") == "running");
-    while (over.len() as u64) < killed_after {
+    while (over.len() as u64) < death.jobs {
         let event = live.wait_for(LIMIT, job_over);
         over.insert(text(&event, "name").to_owned());
     }
@@ -76,6 +98,9 @@ fn one(command: Command, killed_after: Option<u64>) -> PathBuf {
     let _ = live.finish(LIMIT);
     let compose = Compose::open(&directory);
     assert_eq!(compose.status(), "STARTED", "killed too late");
+    if death.waits {
+        until_newest_ended(&compose);
+    }
     let mut resume = tutti(["compose", "--jobs", "1", "--resume", &compose.id(), "--target-dir"]);
     resume.arg(compose.target());
     let _ = run(resume).expect(0);
@@ -97,7 +122,7 @@ fn watch_link(link: &Path, stop: &AtomicBool) -> BTreeMap<String, u64> {
             *seen.entry(compose.id()).or_default() += 1;
         }
         // Often enough to see every link, and not all of a core.
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
     seen
 }
@@ -117,8 +142,11 @@ fn six(scratch: &Scratch, config: &Path, undisturbed: &Compose, seed: u64) {
             if number == COMPOSES - 1 && has_tool("strace") {
                 command = strace::trace(&command, "flock,fcntl", &trace);
             }
-            let moment = [first, second].contains(&number).then(|| random(seed, 2 + number, jobs * 3 / 4));
-            scope.spawn(move || one(command, moment))
+            let death = [first, second].contains(&number).then(|| {
+                let jobs = random(seed, 2 + number, jobs * 3 / 4);
+                Death { jobs, waits: number == first }
+            });
+            scope.spawn(move || one(command, death))
         };
         let running: Vec<_> = (0..COMPOSES).map(start).collect();
         let directories: Vec<_> = running.into_iter().map(|one| one.join()).collect();
@@ -133,7 +161,7 @@ fn six(scratch: &Scratch, config: &Path, undisturbed: &Compose, seed: u64) {
         assert_eq!(compose.status(), "FINISHED");
         assert_eq!(differences(undisturbed, &compose), Vec::<String>::new(), "{}", compose.id());
     }
-    assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("Demo-1-20260102.n.5"), "the newest, not the last to end");
+    assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(NEWEST), "the newest, not the last to end");
     if trace.exists() {
         assert_eq!(Calls::read(&trace).locks(), Vec::<String>::new());
     }

@@ -29,6 +29,7 @@ struct Rough {
     made: BTreeMap<(u32, u32), Up>,
     repeated: usize,
     lost: usize,
+    failed: usize,
 }
 
 impl Rough {
@@ -38,7 +39,7 @@ impl Rough {
         let session = handle.connect_worker(hello("rough", 1), sender).await.unwrap();
         let target = rig.target().to_owned();
         let (said, made) = (Vec::new(), BTreeMap::new());
-        Self { seed: seed * 2 + 1, handle, session, receiver, target, said, made, repeated: 0, lost: 0 }
+        Self { seed: seed * 2 + 1, handle, session, receiver, target, said, made, repeated: 0, lost: 0, failed: 0 }
     }
 
     /// A number below the limit (splitmix64).
@@ -60,11 +61,22 @@ impl Rough {
     }
 
     async fn hear(&mut self, message: Down) {
+        if let Down::Refused(refused) = &message {
+            let fence = refused.fence.clone().unwrap_or_default();
+            let good = |made: &Up| matches!(made, Up::Outcome(outcome) if succeeded(outcome));
+            let refused_good = self.made.get(&(fence.job, fence.attempt)).is_some_and(good);
+            assert!(!refused_good, "what was made is refused, and would be removed: {refused:?}");
+        }
         let Down::Offer(offer) = message else { return };
         let fence = offer.fence.clone().unwrap();
         self.say(Up::Accept(wire::Accept { fence: offer.fence.clone() })).await;
-        let outcome = match self.made.get(&(fence.job, fence.attempt)) {
-            Some(outcome) => outcome.clone(),
+        let outcome = match self.made.get(&(fence.job, fence.attempt)).cloned() {
+            Some(outcome) => outcome,
+            None if fence.attempt == 1 && self.below(3) == 0 => {
+                // What is said of this attempt comes again while the next one is under way, and after.
+                self.failed += 1;
+                failure(&offer)
+            }
             None => Up::Outcome(work(&offer, Does::Everything, &self.target).unwrap()),
         };
         self.made.insert((fence.job, fence.attempt), outcome.clone());
@@ -106,9 +118,20 @@ impl Rough {
     }
 }
 
+fn succeeded(outcome: &wire::Outcome) -> bool {
+    matches!(outcome.result, Some(wire::outcome::Result::Success(_)))
+}
+
+fn failure(offer: &wire::Offer) -> Up {
+    let class = wire::FailureClass::Infra.into();
+    let failure = wire::Failure { class, cause: "a bad day".into(), hint: String::new() };
+    let result = Some(wire::outcome::Result::Failure(failure));
+    Up::Outcome(wire::Outcome { fence: offer.fence.clone(), result, ..Default::default() })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_repeated_and_late_messages_change_nothing() {
-    let (mut repeated, mut lost) = (0, 0);
+async fn r7_lost_repeated_and_late_messages_change_nothing() {
+    let (mut repeated, mut lost, mut failed) = (0, 0, 0);
     for seed in 0..6 {
         let rig = Rig::start().await;
         let id = rig.submit().await;
@@ -127,12 +150,14 @@ async fn lost_repeated_and_late_messages_change_nothing() {
             assert_eq!(job.state(), api::JobState::Published, "seed {seed}: {}", job.name);
             let committed = job.attempts.iter().filter(|attempt| attempt.result == "committed").count();
             assert_eq!(committed, 1, "seed {seed}: {job:?}");
+            assert!(job.attempts.len() <= 2, "seed {seed}: {job:?}");
         }
         repeated += worker.repeated;
         lost += worker.lost;
+        failed += worker.failed;
         let target = rig.stop_and_keep().await;
         let violations = history::check_directory(&target.path().join(&id), true).unwrap();
         assert!(violations.is_empty(), "seed {seed}: {violations:?}");
     }
-    assert!(repeated > 100 && lost > 10, "{repeated} repeated, {lost} lost");
+    assert!(repeated > 100 && lost > 10 && failed > 3, "{repeated} repeated, {lost} lost, {failed} failed");
 }
