@@ -1,7 +1,7 @@
 //! R2: a compose on a farm whose processes are killed at random ends as if undisturbed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tutti_controller::history::{self, Change};
 
 use super::Random;
 use crate::{
@@ -41,11 +42,17 @@ pub struct Plan {
     pub loud: bool,
 }
 
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Kills of one run.
 #[derive(Clone, Debug)]
 pub struct Kills {
-    /// When, and which process (0: the controller).
-    pub schedule: Vec<(Duration, usize)>,
+    /// When, as a part of the undisturbed run, and which process (0: the controller).
+    pub schedule: Vec<(f64, usize)>,
+    /// Time of the undisturbed run. A run that is faster, as the machine's other load changes, is killed by its progress:
+    /// once that part of its jobs is done.
+    pub time: Duration,
 }
 
 impl Kills {
@@ -56,11 +63,11 @@ impl Kills {
         let mut schedule: Vec<_> = (0..count)
             .map(|_| {
                 let part = 0.02 + 0.83 * (random.below(1 << 20) as f64 / f64::from(1 << 20));
-                (time.mul_f64(part), random.below(processes as u64) as usize)
+                (part, random.below(processes as u64) as usize)
             })
             .collect();
-        schedule.sort();
-        Self { schedule }
+        schedule.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        Self { schedule, time }
     }
 }
 
@@ -111,12 +118,30 @@ impl Run {
                 count => found.push(format!("{name} committed {count} times: {results:?}")),
             }
         }
+        match history::check_directory(&self.compose, true) {
+            Ok(violations) => found.extend(violations.iter().take(5).map(|violation| format!("history: {violation}"))),
+            Err(error) => found.push(format!("the history cannot be read: {error}")),
+        }
         found
     }
 }
 
 fn attempts(job: &Value) -> impl Iterator<Item = &Value> {
     job["attempts"].as_array().into_iter().flatten()
+}
+
+/// Part of the jobs that are done, by the compose's history; 0 before there is one.
+fn done(compose: &Path) -> f64 {
+    let Ok(recorded) = history::read(compose) else { return 0.0 };
+    let (mut jobs, mut committed) = (0, BTreeSet::new());
+    for line in &recorded.lines {
+        match &line.change {
+            Change::Compose(change) => jobs = change.jobs,
+            Change::Job(change) if change.committed => drop(committed.insert(change.job)),
+            Change::Job(_) => {}
+        }
+    }
+    if jobs == 0 { 0.0 } else { committed.len() as f64 / f64::from(jobs) }
 }
 
 /// Composes on a fresh farm in `directory`, disturbed by `kills`.
@@ -138,6 +163,7 @@ pub fn compose(plan: &Plan, directory: &Path, kills: Option<&Kills>) -> Result<R
     let submitted = Instant::now();
     let mut schedule = kills.map(|kills| kills.schedule.clone()).unwrap_or_default();
     schedule.reverse();
+    let (mut looked, mut progress) = (submitted, 0.0);
     let mut killed = BTreeMap::new();
     let wall = loop {
         let status = fs::read_to_string(compose.join("STATUS")).unwrap_or_default();
@@ -147,8 +173,13 @@ pub fn compose(plan: &Plan, directory: &Path, kills: Option<&Kills>) -> Result<R
         if begin.elapsed() > plan.limit {
             bail!("not done within {:?}; all is in {}", plan.limit, directory.display());
         }
+        if !schedule.is_empty() && looked.elapsed() >= LOOK {
+            (looked, progress) = (Instant::now(), done(&compose));
+        }
+        let due =
+            |part: f64| progress >= part || kills.is_some_and(|kills| begin.elapsed() >= kills.time.mul_f64(part));
         match schedule.last() {
-            Some((at, process)) if submitted.elapsed() >= *at => {
+            Some((part, process)) if due(*part) => {
                 let process = *process;
                 schedule.pop();
                 let service = farm.services.get_mut(process).context("no such process")?;
