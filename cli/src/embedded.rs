@@ -26,7 +26,7 @@ use tutti_worker::{Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 use crate::connect::{self, Address};
 
 /// Where a compose keeps the state of its embedded controller, below its directory.
-pub(crate) const STATE: &str = "work/tutti/state.redb";
+pub(crate) const STATE: &str = tutti_controller::volume::EMBEDDED_STATE;
 /// Where a running one says how to reach it.
 const ADDRESS: &str = "work/tutti/controller";
 /// Longest time for the worker to end: killing its children, and asking for answers to its last outcomes (10 s).

@@ -68,6 +68,8 @@ pub(crate) fn at<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Erro
 
 /// Respins of one day that are probed before giving up.
 const RESPIN_LIMIT: u32 = 100_000;
+/// Where a compose of `tutti compose` keeps the state of its controller, below its directory.
+pub const EMBEDDED_STATE: &str = "work/tutti/state.redb";
 /// Says whose a compose's directory is, below it.
 const CLAIM: &str = "work/tutti/claim";
 

@@ -133,10 +133,10 @@ const DAMAGES: &[Damage] = &[
         |top| chmod(&top.join(REPODATA).join("repomd.xml"), 0o600),
         &["repodata/repomd.xml [createrepo.Server.x86_64] has mode 0600, the job made it with 0644"],
     ),
-    damage(|top| chmod(&top.join(REPODATA), 0o700), &["error compose/Server/x86_64/os/repodata [] has mode 0700"]),
+    damage(|top| chmod(&top.join(REPODATA), 0o700), &["warning compose/Server/x86_64/os/repodata [] has mode 0700"]),
     damage(
         |top| write(&top.join(REPODATA).join("old/x"), ""),
-        &["error compose/Server/x86_64/os/repodata/old [createrepo.Server.x86_64] was made by no job, with 1 more"],
+        &["warning compose/Server/x86_64/os/repodata/old [createrepo.Server.x86_64] was made by no job, with 1 more"],
     ),
     damage(
         |top| {

@@ -117,12 +117,8 @@ pub(crate) async fn run(
             Report { ending: Ending::Failure(failure), counters: BTreeMap::new(), cpu_ms: 0, peak_memory: 0 }
         }
     };
-    let ending = match report.ending {
-        Ending::Failure(failure) => Ending::Failure(undermined(order, failure)),
-        success => success,
-    };
     Finished {
-        ending,
+        ending: report.ending,
         counters: report.counters,
         cpu: Duration::from_millis(report.cpu_ms),
         peak_memory: report.peak_memory,
@@ -132,17 +128,20 @@ pub(crate) async fn run(
     }
 }
 
-/// A failure of a job whose staging directory somebody removed says that: what the job met is a consequence, and
-/// another attempt has a directory of its own.
-fn undermined(order: &Order, failure: Failure) -> Failure {
-    let Some(staging) = order.volumes.staging.as_deref() else { return failure };
+/// What a process of the job, whose staging directory was made, has come to: a failure where somebody has removed that
+/// directory says so. What the job met is a consequence, and another attempt has a directory of its own.
+async fn undermined(order: &Order, failure: Failure) -> Failure {
     let own = !matches!(failure.class, FailureClass::Cancelled | FailureClass::NoSpace);
-    let removed = sandbox::STAGING_PARTS
-        .iter()
-        .map(|part| staging.join(part))
-        .find(|path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
-    match removed {
-        Some(path) if own => Failure {
+    let Some(staging) = order.volumes.staging.clone().filter(|_| own) else { return failure };
+    // On a thread of its own: the volume may be what fails, and hang.
+    let look = tokio::task::spawn_blocking(move || {
+        sandbox::STAGING_PARTS
+            .iter()
+            .map(|part| staging.join(part))
+            .find(|path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+    });
+    match look.await.ok().flatten() {
+        Some(path) => Failure {
             class: FailureClass::Infra,
             cause: format!(
                 "its staging directory was removed while it ran: {} is gone ({})",
@@ -152,7 +151,7 @@ fn undermined(order: &Order, failure: Failure) -> Failure {
             hint: "leave everything below work/tutti to tutti while a compose runs; tutti retry runs the job again"
                 .to_owned(),
         },
-        _ => failure,
+        None => failure,
     }
 }
 
@@ -201,16 +200,21 @@ async fn attempt(
     if !left.is_empty() {
         conditions.push(format!("processes {left:?} of {} cannot be killed", order.job_name));
     }
-    match end {
-        End::Reported(report) => Ok(report),
-        End::Stopped(stop) => Err(stop.failure),
-        End::Broken(text) => Err(RunnerError::infra(format!("{} reported nonsense: {text}", order.job_name)).into()),
+    let failure = match end {
+        End::Reported(Report { ending: Ending::Failure(failure), counters, cpu_ms, peak_memory }) => {
+            let ending = Ending::Failure(undermined(order, failure).await);
+            return Ok(Report { ending, counters, cpu_ms, peak_memory });
+        }
+        End::Reported(report) => return Ok(report),
+        End::Stopped(stop) => stop.failure,
+        End::Broken(text) => RunnerError::infra(format!("{} reported nonsense: {text}", order.job_name)).into(),
         // The result may stand in the pipe though the exit was noticed first.
         End::Exited => match timeout(SHORT, last_report(&mut lines)).await {
-            Ok(Some(report)) => Ok(report),
-            Ok(None) | Err(_) => Err(without_result(&order.job_name, exit)),
+            Ok(Some(report)) => return Ok(report),
+            Ok(None) | Err(_) => without_result(&order.job_name, exit),
         },
-    }
+    };
+    Err(undermined(order, failure).await)
 }
 
 struct Prepared {

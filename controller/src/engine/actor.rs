@@ -125,7 +125,7 @@ impl Actor {
             if !live.compose.is_ended() || !crate::history::tells_end(&live.meta.top) {
                 live.tell_found(&mut self.recorder, now);
             }
-            let pending = lifecycle::pending_effects(&live.compose);
+            let pending = lifecycle::pending_effects(&live.compose, live.settled);
             self.effects.extend(pending.into_iter().map(|effect| (id.clone(), effect)));
             for (_, record) in live.compose.numbered() {
                 let Some(fence) = record.current() else { continue };

@@ -193,8 +193,12 @@ fn write_comps(volumes: &Volumes, spec: &ComposeSpec) -> Result<(), SubmitError>
     Ok(())
 }
 
-/// Whether nothing is in a directory but the state of an embedded controller.
+/// Whether nothing is in a directory but the state of an embedded controller. One that a rival submission of the same id
+/// has just claimed has no state file.
 fn holds_only_state(top: &Path) -> bool {
+    if !top.join(volume::EMBEDDED_STATE).is_file() {
+        return false;
+    }
     let only = |dir: &Path, name: &str| {
         std::fs::read_dir(dir)
             .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))

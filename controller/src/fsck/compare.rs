@@ -142,7 +142,7 @@ impl Comparison<'_> {
         self.contents(path, wanted, seen);
         if let Some(mode) = wanted.mode.filter(|mode| *mode != seen.mode) {
             let what = format!("has mode {:04o}, the job made it with {mode:04o}", seen.mode);
-            self.push(Severity::Error, path, wanted.job, what, format!("chmod {mode:04o}"));
+            self.push(Severity::Warning, path, wanted.job, what, format!("chmod {mode:04o}"));
         }
     }
 
@@ -183,7 +183,7 @@ impl Comparison<'_> {
             let Some(seen) = self.seen.get(way).filter(|seen| seen.kind == Kind::Directory) else { continue };
             if seen.mode != DIRECTORY_MODE {
                 let what = format!("has mode {:04o}, directories of the tree have {DIRECTORY_MODE:04o}", seen.mode);
-                self.push(Severity::Error, way, None, what, format!("chmod {DIRECTORY_MODE:04o}"));
+                self.push(Severity::Warning, way, None, what, format!("chmod {DIRECTORY_MODE:04o}"));
             }
         }
     }
@@ -212,7 +212,7 @@ impl Comparison<'_> {
             let owner = ways(path).find_map(|way| self.expected.owned.get(way)).copied();
             let with = if count > 1 { format!(", with {} more below it,", count - 1) } else { String::new() };
             let what = format!("was made by no job{with} in a directory that belongs to {}", self.job(owner));
-            self.push(Severity::Error, path, owner, what, "remove it, or move it elsewhere".to_owned());
+            self.push(Severity::Warning, path, owner, what, "remove it, or move it elsewhere".to_owned());
         }
         if let (Some(first), false) = (elsewhere.first(), self.subject.running) {
             let what = match elsewhere.len() {

@@ -168,7 +168,7 @@ fn each_damage_of_the_tree_is_one_finding() {
     let mode = set(&index, |seen| seen.mode = 0o600);
     assert_eq!(
         mode,
-        [format!("error {index} [createrepo.S.x86_64] has mode 0600, the job made it with 0644 => chmod 0644")]
+        [format!("warning {index} [createrepo.S.x86_64] has mode 0600, the job made it with 0644 => chmod 0644")]
     );
     let edited = set(&package, |seen| seen.mtime = 8);
     assert_eq!(edited.len(), 1);
@@ -183,7 +183,7 @@ fn each_damage_of_the_tree_is_one_finding() {
     let directory = set(REPODATA, |seen| seen.mode = 0o700);
     assert_eq!(
         directory,
-        [format!("error {REPODATA} [] has mode 0700, directories of the tree have 0755 => chmod 0755")]
+        [format!("warning {REPODATA} [] has mode 0700, directories of the tree have 0755 => chmod 0755")]
     );
 }
 
@@ -236,7 +236,7 @@ fn what_is_gone_or_new_together_is_one_finding() {
     assert_eq!(
         new,
         [format!(
-            "error {REPODATA}/old [createrepo.S.x86_64] was made by no job, with 2 more below it, in a directory that belongs to createrepo.S.x86_64 => remove it, or move it elsewhere"
+            "warning {REPODATA}/old [createrepo.S.x86_64] was made by no job, with 2 more below it, in a directory that belongs to createrepo.S.x86_64 => remove it, or move it elsewhere"
         )]
     );
     let blobs = after(|seen| seen.retain(|path, _| !path.starts_with("work/tutti/blobs")));

@@ -310,10 +310,11 @@ fn killed(t: &mut Transition<'_>, fence: Fence) {
 
 /// The effects that stored state asks for: to be performed after a restart. Each is idempotent.
 ///
-/// Answers to workers are not among them: a worker repeats its outcome until it is answered.
-pub fn pending_effects(compose: &Compose) -> Vec<Effect> {
+/// Answers to workers are not among them: a worker repeats its outcome until it is answered. `settled` says that all
+/// was done that follows a compose's end: done again long after, it would take the `latest-` link from later composes.
+pub fn pending_effects(compose: &Compose, settled: bool) -> Vec<Effect> {
     let mut effects = Vec::new();
-    if compose.header.started_at.is_none() {
+    if compose.header.started_at.is_none() || (settled && compose.is_ended()) {
         return effects;
     }
     let status = compose.header.status;

@@ -32,8 +32,10 @@ impl Actor {
         let id = accepted.spec.identity.compose_id.clone();
         if let Some(known) = self.find_submission(&accepted.key) {
             // The same submission arrived twice at once; this copy lost and leaves nothing behind.
-            let top = accepted.meta.top;
-            self.handle.tasks().spawn_blocking(move || drop(std::fs::remove_dir_all(top)));
+            if known.compose_id != id {
+                let top = accepted.meta.top;
+                self.handle.tasks().spawn_blocking(move || drop(tutti_files::remove_dir_all(&top)));
+            }
             return self.later(move |_| drop(reply.send(Ok(known))));
         }
         if self.composes.contains_key(&id) {

@@ -183,7 +183,7 @@ impl Engine {
         } else {
             engine.dirty.insert(header_key(), engine.compose.header.encode());
         }
-        engine.effects = pending_effects(&engine.compose);
+        engine.effects = pending_effects(&engine.compose, false);
         for (_, record) in engine.compose.numbered() {
             if let Some(fence) = record.current() {
                 let known = Known { number: usize::MAX, total: Resources::default(), session: None, last_seen: now };
