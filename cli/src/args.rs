@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use tutti_controller::run::TakeOver;
@@ -278,15 +279,41 @@ impl TakeOverArgs {
 
 /// Where the compose is: at a controller, or in a target directory of `tutti compose`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct PlaceArgs {
-    /// The controller: unix:/path or http://127.0.0.1:PORT
-    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
-    pub(crate) controller: Option<Address>,
+    /// The controller: unix:/path or http://127.0.0.1:PORT; the variable TUTTI_CONTROLLER if no place is given
+    #[arg(long, value_name = "ADDRESS")]
+    controller: Option<Address>,
     /// Target directory of a compose that `tutti compose` made
     #[arg(long, value_name = "DIR")]
     pub(crate) target_dir: Option<PathBuf>,
 }
+
+impl PlaceArgs {
+    /// The controller's address, unless a directory was given.
+    pub(crate) fn controller(&self) -> anyhow::Result<Option<Address>> {
+        address(self.controller.as_ref(), self.target_dir.is_some())
+    }
+}
+
+impl FsckPlaceArgs {
+    /// As [`PlaceArgs::controller`].
+    pub(crate) fn controller(&self) -> anyhow::Result<Option<Address>> {
+        address(self.controller.as_ref(), self.target_dir.is_some() || self.state_dir.is_some())
+    }
+}
+
+/// What was typed counts more than the environment: clap would call both a conflict.
+fn address(given: Option<&Address>, elsewhere: bool) -> anyhow::Result<Option<Address>> {
+    if given.is_some() || elsewhere {
+        return Ok(given.cloned());
+    }
+    let variable = std::env::var(CONTROLLER).ok().filter(|text| !text.is_empty());
+    variable.map(|text| text.parse().with_context(|| format!("{CONTROLLER} cannot be used"))).transpose()
+}
+
+/// Where clients look for the controller's address.
+const CONTROLLER: &str = "TUTTI_CONTROLLER";
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
@@ -356,11 +383,11 @@ pub(crate) struct FsckArgs {
 
 /// Where the compose's state is.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct FsckPlaceArgs {
-    /// The controller: unix:/path or http://127.0.0.1:PORT
-    #[arg(long, value_name = "ADDRESS", env = "TUTTI_CONTROLLER")]
-    pub(crate) controller: Option<Address>,
+    /// The controller: unix:/path or http://127.0.0.1:PORT; the variable TUTTI_CONTROLLER if no place is given
+    #[arg(long, value_name = "ADDRESS")]
+    controller: Option<Address>,
     /// Target directory of a compose that `tutti compose` made
     #[arg(long, value_name = "DIR")]
     pub(crate) target_dir: Option<PathBuf>,

@@ -31,8 +31,8 @@ struct Place {
 impl Place {
     /// Reaches the controller of a compose. `work` starts a worker where nobody else composes.
     async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, work: bool) -> Result<Self> {
-        if let Some(address) = &args.controller {
-            return Ok(Self { client: connect(address).await?, embedded: None });
+        if let Some(address) = args.controller()? {
+            return Ok(Self { client: connect(&address).await?, embedded: None });
         }
         let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
         let top = embedded::compose_dir(target, compose_id)?;

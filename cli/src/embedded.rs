@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use tutti_controller::{
     engine::Timing,
-    run::{Controller, RunError, TakeOver},
+    run::{Controller, Role, RunError, TakeOver},
     server::{self, Listen},
 };
 use tutti_failpoint::pass;
@@ -127,7 +127,8 @@ impl Embedded {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
         let stop = CancellationToken::new();
-        let controller = Controller::start_after(&state, take_over, Timing::default(), stop.clone()).await?;
+        let controller =
+            Controller::start_after(&state, take_over, Role::Embedded, Timing::default(), stop.clone()).await?;
         let socket_dir = tempfile::Builder::new()
             .prefix("tutti-")
             .permissions(fs::Permissions::from_mode(0o700))

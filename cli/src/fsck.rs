@@ -48,8 +48,8 @@ pub(crate) async fn run(args: FsckArgs) -> Result<u8> {
 }
 
 async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked> {
-    if let Some(address) = &place.controller {
-        return remote(connect(address).await?, id, depth).await;
+    if let Some(address) = place.controller()? {
+        return remote(connect(&address).await?, id, depth).await;
     }
     if let Some(directory) = &place.state_dir {
         tutti_distro::compose_id::ComposeId::new(id)?;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tutti_controller::{
     engine::Timing,
-    run::Controller,
+    run::{Controller, Role},
     server::{self, Listen},
 };
 use tutti_telemetry::task::spawn_named;
@@ -37,7 +37,8 @@ pub(crate) async fn controller(args: ControllerArgs) -> Result<u8> {
         token.cancel();
     }));
     let state = state_dir.join("state.redb");
-    let controller = Controller::start_after(&state, args.take_over.get(), Timing::default(), stop).await?;
+    let controller =
+        Controller::start_after(&state, args.take_over.get(), Role::Service, Timing::default(), stop).await?;
     let bound = server::bind(&listen, args.insecure_loopback).await?;
     for socket in &bound {
         println!("listening on {}", socket.address()?);

@@ -94,6 +94,8 @@ pub struct Config {
     pub leadership: Arc<Leadership>,
     /// Times.
     pub timing: Timing,
+    /// Whether workers are part of this program, and end with it.
+    pub embedded: bool,
     /// Ends the engine and all its tasks.
     pub stop: CancellationToken,
 }

@@ -144,6 +144,8 @@ pub enum Event {
         kept: Vec<Fence>,
         /// All workers lost in the recent past, this one too or not.
         losses: Vec<Loss>,
+        /// Whether it ended with its controller, as the worker of `tutti compose` does: no job is to blame for that.
+        excused: bool,
     },
     /// Somebody cancels the compose.
     Cancel,

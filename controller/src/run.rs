@@ -54,6 +54,15 @@ fn beside(path: &str, source: &tutti_store::StoreError) -> String {
     if source.to_string().contains(path) { String::new() } else { format!(" {path}") }
 }
 
+/// What a controller is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A process of its own, with workers in others.
+    Service,
+    /// One program with its worker, which ends with it.
+    Embedded,
+}
+
 /// A controller that runs.
 pub struct Controller {
     /// The way to talk to its engine.
@@ -70,7 +79,7 @@ impl Controller {
     /// # Errors
     /// [`RunError`]; a store that another process owns says so.
     pub async fn start(state: &Path, timing: Timing, stop: CancellationToken) -> Result<Self, RunError> {
-        Self::start_after(state, TakeOver::No, timing, stop).await
+        Self::start_after(state, TakeOver::No, Role::Service, timing, stop).await
     }
 
     /// As [`Controller::start`]; says whether the state may be taken from a process that cannot be seen from here.
@@ -80,6 +89,7 @@ impl Controller {
     pub async fn start_after(
         state: &Path,
         take_over: TakeOver,
+        role: Role,
         timing: Timing,
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
@@ -102,6 +112,7 @@ impl Controller {
             place: state.display().to_string(),
             leadership: Arc::clone(&leadership),
             timing,
+            embedded: role == Role::Embedded,
             stop: stop.clone(),
         };
         let engine = engine::start(config).await?;

@@ -40,7 +40,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The store is full; reads still work.
-    #[error("no space left for {operation} (hint: free space on its volume, or compact and defragment it)")]
+    #[error("no space left for {operation} (hint: free space on its volume)")]
     NoSpace {
         /// What was being done.
         operation: &'static str,

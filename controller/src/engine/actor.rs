@@ -78,6 +78,8 @@ pub(super) struct Actor {
     held: Vec<Command>,
     /// What people call the store's place.
     place: String,
+    /// Whether workers end with this program.
+    embedded: bool,
     /// Whether something happened that may let a waiting job start.
     reschedule: bool,
 }
@@ -111,6 +113,7 @@ impl Actor {
             trouble: None,
             held: Vec::new(),
             place: config.place,
+            embedded: config.embedded,
             reschedule: true,
         };
         actor.recover();

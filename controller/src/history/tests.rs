@@ -137,7 +137,7 @@ fn good() -> Vec<Line> {
     let mut run = Run::start();
     let (first, second) = (run.begin(0, 1), run.begin(2, 1));
     run.finish(first);
-    run.tell(Event::WorkerLost { executor: 1, kept: vec![], losses: vec![] });
+    run.tell(Event::WorkerLost { executor: 1, kept: vec![], losses: vec![], excused: false });
     let again = run.begin(2, 2);
     assert_ne!(again, second);
     run.fail(again, FailureClass::Tool);

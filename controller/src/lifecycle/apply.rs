@@ -39,7 +39,9 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
         }
         Event::Published { job } => published(t, job)?,
         Event::PublishFailed { job, class, cause } => publish_failed(t, job, class, &cause)?,
-        Event::WorkerLost { executor, kept, losses } => worker_lost(t, executor, &kept, &losses),
+        Event::WorkerLost { executor, kept, losses, excused } => {
+            worker_lost(t, executor, &kept, (!excused).then_some(losses.as_slice()));
+        }
         Event::Cancel => cancel(t)?,
         Event::Retry { jobs } => retry::retry(t, &jobs)?,
         Event::KilledConfirmed { fence } => killed(t, fence),
@@ -275,12 +277,16 @@ fn publish_failed(t: &mut Transition<'_>, job: u32, class: FailureClass, cause: 
     Ok(())
 }
 
-fn worker_lost(t: &mut Transition<'_>, executor: u64, kept: &[Fence], losses: &[Loss]) {
+/// Without `losses` nobody is to blame.
+fn worker_lost(t: &mut Transition<'_>, executor: u64, kept: &[Fence], losses: Option<&[Loss]>) {
     let held = t.compose.jobs.iter().filter_map(|record| record.current()).filter(|fence| fence.executor == executor);
     for fence in held.filter(|fence| !kept.contains(fence)) {
         // An earlier one of these may have stopped the compose, but no attempt ends by that.
         match t.state(fence.job) {
-            JobState::Offered | JobState::Running => t.attempt_lost(fence, losses),
+            JobState::Offered | JobState::Running => match losses {
+                Some(losses) => t.attempt_lost(fence, losses),
+                None => t.give_back(fence, AttemptResult::Lost, "ended with the program that ran it", 0),
+            },
             // What it reported is on the volume: verification goes on without it.
             _ => {}
         }

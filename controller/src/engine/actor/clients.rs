@@ -38,8 +38,19 @@ impl Actor {
             }
             return self.later(move |_| drop(reply.send(Ok(known))));
         }
-        if self.composes.contains_key(&id) {
-            drop(reply.send(Err(Status::already_exists(format!("compose {id} is known already")))));
+        if let Some(live) = self.composes.get(&id) {
+            let (known, top) = (live.meta.top.clone(), accepted.meta.top);
+            let refusal = format!(
+                "compose {id} is known already, in {}; hint: one controller has an id once, whatever the target directory: give another one with --compose-id",
+                known.display()
+            );
+            self.handle.tasks().spawn_blocking(move || {
+                // What was refused must not look like a compose.
+                if top != known {
+                    drop(tutti_files::remove_dir_all(&top));
+                }
+                drop(reply.send(Err(Status::already_exists(refusal))));
+            });
             return;
         }
         let meta = match serde_json::to_vec(&accepted.meta) {

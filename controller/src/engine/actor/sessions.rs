@@ -101,8 +101,8 @@ impl Actor {
             self.note_loss(gone.executor);
         }
         for ((compose_id, executor), kept) in touched {
-            let losses = self.losses.clone();
-            self.apply_late(&compose_id, Event::WorkerLost { executor, kept, losses });
+            let (losses, excused) = (self.losses.clone(), self.embedded);
+            self.apply_late(&compose_id, Event::WorkerLost { executor, kept, losses, excused });
         }
     }
 

@@ -62,6 +62,7 @@ impl Rig {
             place: "memory".into(),
             leadership,
             timing,
+            embedded: false,
             stop: stop.clone(),
         })
         .await

@@ -17,7 +17,7 @@ fn begin(run: &mut Run, job: u32, executor: u64) {
 fn lost_among(run: &mut Run, executor: u64, others: &[u64]) {
     let now = run.now;
     let losses = others.iter().chain([&executor]).map(|executor| Loss { executor: *executor, at: now }).collect();
-    run.ok(Event::WorkerLost { executor, kept: vec![], losses });
+    run.ok(Event::WorkerLost { executor, kept: vec![], losses, excused: false });
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn r8_one_other_loss_gives_one_more_try_and_an_old_one_none() {
         (14, 1, vec![young], JobState::Failed),
     ] {
         begin(&mut run, job, executor);
-        run.ok(Event::WorkerLost { executor, kept: vec![], losses });
+        run.ok(Event::WorkerLost { executor, kept: vec![], losses, excused: false });
         assert_eq!(run.compose.jobs[job as usize].state, state, "after worker {executor}");
     }
 }
@@ -132,8 +132,21 @@ fn what_an_heir_delivers_is_not_lost() {
     begin(&mut run, 0, 1);
     begin(&mut run, 1, 1);
     let fence = run.fence(0);
-    run.ok(Event::WorkerLost { executor: 1, kept: vec![fence], losses: vec![] });
+    run.ok(Event::WorkerLost { executor: 1, kept: vec![fence], losses: vec![], excused: false });
     assert_eq!(run.states(), "UR");
     run.ok(super::succeeded(fence));
     assert_eq!(run.states(), "VR");
+}
+
+/// `tutti compose` was killed, however often: its worker ended with it.
+#[test]
+fn r8_the_end_of_the_whole_program_is_held_against_nobody() {
+    let mut run = apart(1);
+    for executor in 1..=u64::from(MAX_LOSSES) + 1 {
+        begin(&mut run, 0, executor);
+        run.ok(Event::WorkerLost { executor, kept: vec![], losses: vec![], excused: true });
+        let record = &run.compose.jobs[0];
+        assert_eq!((record.state, record.losses, record.tries), (JobState::Ready, 0, 0));
+    }
+    assert_eq!(run.compose.jobs[0].attempts.last().unwrap().result, AttemptResult::Lost);
 }

@@ -58,7 +58,7 @@ pub(super) fn failed(fence: Fence, class: FailureClass) -> Event {
 
 /// A worker is gone, and no other has been lost of late.
 pub(super) fn lost(executor: u64) -> Event {
-    Event::WorkerLost { executor, kept: vec![], losses: vec![] }
+    Event::WorkerLost { executor, kept: vec![], losses: vec![], excused: false }
 }
 
 pub(super) struct Run {

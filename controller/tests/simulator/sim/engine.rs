@@ -428,7 +428,8 @@ impl Engine {
         self.heirs.retain(|_, heir| *heir != executor);
         gone.push(executor);
         for executor in gone {
-            let event = Event::WorkerLost { executor, kept: held.to_vec(), losses: self.losses.clone() };
+            let event =
+                Event::WorkerLost { executor, kept: held.to_vec(), losses: self.losses.clone(), excused: false };
             self.late(event, now);
         }
     }
