@@ -15,7 +15,10 @@
 //!   [`TakeOver::FromElsewhere`], writes its record to a name of its own, syncs it and links it as `FILE.owner.N+1`
 //!   (the first of all as `FILE.owner`). A link is made or refused as a whole: a record has at most one successor.
 //! * **Verify.** It walks again from the head. Only if its own record is the tail, it owns the file.
-//! * **Shorten.** The owner renames a copy of its record over the head, then removes the names up to its own.
+//! * **Shorten.** The owner renames a copy of its record over the head, then removes the names before its own.
+//!   Its own stays, and is looked at in every check: whoever is taken over by force between its verification and its
+//!   rename puts the head back, and finds its own name gone once a later owner has shortened. (That later one then
+//!   stops too, if it looks before the next claim: no owner rather than two.)
 //! * **Release.** The owner links a `released` record as its successor.
 //!
 //! # Why there is never a second owner
@@ -34,6 +37,14 @@
 //! Every step of this is a look-up of a name, never a listing of a directory, which would not be one moment's. What two
 //! processes on one host see is one file system; another host may see a name late, which lets a claim fail and never
 //! succeed, since link and rename are decided where the file is, and a client that has changed a directory looks anew.
+//!
+//! # Who is dead
+//!
+//! A process of this boot and these namespaces is looked up. A process of another boot is dead if this machine was
+//! started again: equal machine id (a real one), host name and process id namespace, and the records on a file system
+//! that only one machine mounts. Everything else is elsewhere and needs the user's word: another host, a clone of this
+//! machine on a shared volume, another container on this host, and a restarted container too, whose process ids are
+//! another namespace's.
 //!
 //! # Lost replies
 //!
@@ -93,7 +104,8 @@ pub(crate) trait World: fmt::Debug + Send + Sync {
     fn sweep(&self, names: &Names, number: u64);
     /// A record of this process.
     fn me(&self) -> Record;
-    fn judge(&self, record: &Record) -> Judgement;
+    /// Judges the process of a record of the state file `path`.
+    fn judge(&self, path: &Path, record: &Record) -> Judgement;
 }
 
 /// The right to use a state file; it ends with [`Owner::release`] or when this is dropped.
@@ -126,7 +138,8 @@ impl Owner {
                 None => (1, false),
                 Some(tail) => (tail.number.saturating_add(1), may_follow(&*world, path, tail, take_over)?),
             };
-            let record = Record { number, ..world.me() };
+            let state = if forced { State::Forced } else { State::Held };
+            let record = Record { number, state, ..world.me() };
             let name = if chain.tail.is_some() { names.successor(number) } else { names.head() };
             if !claim(&*world, &names, &record, &name)? {
                 continue;
@@ -169,8 +182,13 @@ impl Owner {
     ///
     /// `TakenOver` when it is not.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let tail = walk(&*self.world, &Names::new(&self.path))?.tail;
-        if tail.as_ref() == Some(&self.record) {
+        let names = Names::new(&self.path);
+        let tail = walk(&*self.world, &names)?.tail;
+        // A late rename of ours may have put the head back; then our own name tells that others came since. The first
+        // record of all is the head itself.
+        let number = self.record.number;
+        let own = if number == 1 { None } else { read(&*self.world, &names.successor(number))? };
+        if tail.as_ref() == Some(&self.record) && (number == 1 || own == tail) {
             return Ok(());
         }
         let by = tail.map_or_else(|| "nobody".to_owned(), |tail| tail.to_string());
@@ -186,7 +204,8 @@ impl Owner {
         let number = self.record.number.saturating_add(1);
         let record = Record { number, state: State::Released, ..self.world.me() };
         match claim(&*self.world, &names, &record, &names.successor(number)) {
-            Ok(true) => {}
+            // No more need of the own name.
+            Ok(true) => drop(self.world.remove(&names.successor(self.record.number))),
             Ok(false) => tracing::warn!(path = %self.path.display(), "the state file was taken over"),
             // Who comes next on this host sees that this process is gone.
             Err(error) => {
@@ -244,8 +263,9 @@ fn may_follow(world: &dyn World, path: &Path, tail: &Record, take_over: TakeOver
     if tail.state == State::Released {
         return Ok(false);
     }
-    match world.judge(tail) {
-        Judgement::Dead => Ok(false),
+    match world.judge(path, tail) {
+        // It may have died before it had its copy.
+        Judgement::Dead => Ok(tail.state == State::Forced),
         Judgement::Alive => Err(StoreError::InUse { path: path.to_owned(), process: tail.process }),
         Judgement::Elsewhere(_) if take_over == TakeOver::FromElsewhere => Ok(true),
         Judgement::Elsewhere(why) => {
@@ -288,7 +308,7 @@ fn shorten(world: &dyn World, names: &Names, record: &Record, head: u64) {
                 }
             }
         }
-        world.sweep(names, record.number);
+        world.sweep(names, record.number.saturating_sub(1));
         Ok(())
     };
     if let Err(error) = done() {

@@ -45,6 +45,8 @@ pub struct RedbStore {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    /// Which file stood there when it was opened first.
+    inode: u64,
     medium: Arc<dyn Medium>,
     clock: Arc<dyn Clock>,
     // Dropped before its owner, who gives the file up.
@@ -104,11 +106,13 @@ impl RedbStore {
             if owner.as_ref().is_some_and(Owner::is_forced) {
                 file::copy_away(&file)?;
             }
-            Ok((file::open(&*bytes, &file, now)?, owner))
+            let opened = file::open(&*bytes, &file, now, |_| owner.as_ref().map_or(Ok(()), Owner::check))?;
+            Ok((opened, owner))
         })
         .await?;
         let inner = Arc::new(Inner {
             path,
+            inode: opened.inode,
             medium,
             clock,
             slot: RwLock::new(Slot::Open(opened.handle)),

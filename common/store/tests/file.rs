@@ -110,14 +110,18 @@ async fn r15_a_store_that_was_taken_over_commits_nothing_more() {
     assert!(error.to_string().contains("on host abroad") && error.to_string().contains("--take-over"), "{error}");
     let inode = std::fs::metadata(&path).unwrap().ino();
     let ours = RedbStore::open_with(&path, Arc::new(clock.clone()), TakeOver::FromElsewhere).await.unwrap();
-    // Whatever the other process writes from now on, it writes to a file without a name.
+    // Whatever the other process writes from now on, it writes to a file under another name, which stays for a while.
+    let original = path.with_extension("taken-over");
+    assert_eq!(std::fs::metadata(&original).unwrap().ino(), inode);
     assert_ne!(std::fs::metadata(&path).unwrap().ino(), inode);
     assert_eq!(theirs.put(b"key", b"2").await.unwrap_err().kind(), ErrorKind::TakenOver);
     assert_eq!(theirs.grant(Duration::from_secs(10)).await.unwrap_err().kind(), ErrorKind::TakenOver);
     theirs.close().await;
+    assert!(original.exists());
     assert_eq!(ours.get(b"key").await.unwrap().unwrap().value, b"1");
     ours.put(b"key", b"3").await.unwrap();
     ours.close().await;
+    assert!(!original.exists());
     assert_eq!(open(&path, &clock).await.unwrap().get(b"key").await.unwrap().unwrap().value, b"3");
 }
 

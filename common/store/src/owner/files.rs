@@ -91,8 +91,7 @@ impl World for Real {
     }
 
     fn sweep(&self, names: &Names, number: u64) {
-        let directory = names.0.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let Ok(entries) = fs::read_dir(directory) else { return };
+        let Ok(entries) = fs::read_dir(directory(&names.0)) else { return };
         for entry in entries.map_while(Result::ok) {
             if names.is_behind(&entry.file_name(), number) {
                 // What stays is in nobody's way.
@@ -105,9 +104,13 @@ impl World for Real {
         process::me()
     }
 
-    fn judge(&self, record: &Record) -> Judgement {
-        process::judge(record, &self.me())
+    fn judge(&self, path: &Path, record: &Record) -> Judgement {
+        process::judge(record, &self.me(), || process::is_local(directory(path)))
     }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

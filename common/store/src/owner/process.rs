@@ -1,6 +1,7 @@
 //! Whether the process of a record lives, as far as this process can see.
 
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,8 +41,12 @@ pub(super) fn me() -> Record {
     Record { token, ..me.clone() }
 }
 
-/// Judges the process of `record`, as `me`.
-pub(super) fn judge(record: &Record, me: &Record) -> Judgement {
+/// Judges the process of `record`, as `me`; `is_local` tells whether only one machine sees the records.
+///
+/// Another boot id alone says little: machines cloned from one template and containers of one image share machine id and
+/// host name, and may share a volume. Only where no other machine sees the file, it means that this one was started
+/// again.
+pub(super) fn judge(record: &Record, me: &Record, is_local: impl FnOnce() -> bool) -> Judgement {
     let known = |text: &str| !text.is_empty();
     if known(&record.boot) && record.boot == me.boot {
         if record.namespaces != me.namespaces {
@@ -49,12 +54,31 @@ pub(super) fn judge(record: &Record, me: &Record) -> Judgement {
         }
         return if lives(record) { Judgement::Alive } else { Judgement::Dead };
     }
-    let same_machine = known(&record.machine) && record.machine == me.machine && record.host == me.host;
-    if same_machine && known(&record.boot) && known(&me.boot) {
+    let same_machine = is_machine_id(&record.machine) && record.machine == me.machine && record.host == me.host;
+    let same_processes = pid_namespace(record).is_some_and(|theirs| pid_namespace(me) == Some(theirs));
+    if same_machine && same_processes && known(&record.boot) && known(&me.boot) && is_local() {
         // This machine was started again since.
         return Judgement::Dead;
     }
     Judgement::Elsewhere("only that host can tell whether it runs")
+}
+
+/// machine-id(5): images have none or `uninitialized`.
+fn is_machine_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The host's own has the same number after each start; a container's new one has another.
+fn pid_namespace(record: &Record) -> Option<&str> {
+    record.namespaces.split(' ').next().filter(|namespace| namespace.starts_with("pid:["))
+}
+
+/// Whether no other machine can have this directory mounted, as far as that is known of its file system.
+pub(super) fn is_local(directory: &Path) -> bool {
+    // statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, tmpfs.
+    const LOCAL: [u64; 7] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0xca45_1a4e, 0x2fc1_2fc1, 0x0102_1994];
+    rustix::fs::statfs(directory)
+        .is_ok_and(|found| LOCAL.iter().any(|local| i128::from(found.f_type) == i128::from(*local)))
 }
 
 fn lives(record: &Record) -> bool {
@@ -107,20 +131,41 @@ mod tests {
     #[test]
     fn processes_are_judged_by_what_can_be_seen() {
         let me = me();
-        assert_eq!(judge(&me, &me), Judgement::Alive);
-        let dead = |record: Record| judge(&record, &me) == Judgement::Dead;
+        assert_eq!(judge(&me, &me, || true), Judgement::Alive);
+        let dead = |record: Record| judge(&record, &me, || true) == Judgement::Dead;
         // Process ids come back.
         assert!(dead(Record { started: me.started + 1, ..me.clone() }));
         // Higher than any that Linux gives.
         assert!(dead(Record { process: 1 << 23, ..me.clone() }));
-        let elsewhere = |record: Record| matches!(judge(&record, &me), Judgement::Elsewhere(_));
+        let elsewhere = |record: Record| matches!(judge(&record, &me, || true), Judgement::Elsewhere(_));
         assert!(elsewhere(Record { namespaces: "pid:[1]".into(), ..me.clone() }));
-        let rebooted = Record { boot: "before".into(), machine: "m".into(), ..me.clone() };
-        assert_eq!(judge(&rebooted, &Record { machine: "m".into(), ..me.clone() }), Judgement::Dead);
-        assert!(elsewhere(Record { machine: "another".into(), ..rebooted.clone() }));
-        assert!(elsewhere(Record { machine: String::new(), ..rebooted.clone() }));
-        assert!(elsewhere(Record { host: "another".into(), ..rebooted.clone() }));
         assert!(elsewhere(Record { boot: String::new(), ..me.clone() }));
+    }
+
+    #[test]
+    fn another_boot_means_dead_only_on_this_machines_own_disk() {
+        let me = Record { machine: "0".repeat(32), namespaces: "pid:[1] time:[2]".into(), ..me() };
+        let before = Record { boot: "before".into(), ..me.clone() };
+        assert_eq!(judge(&before, &me, || true), Judgement::Dead);
+        assert!(matches!(judge(&before, &me, || false), Judgement::Elsewhere(_)), "clones share a volume");
+        let elsewhere = |record: Record| matches!(judge(&record, &me, || true), Judgement::Elsewhere(_));
+        assert!(elsewhere(Record { machine: "1".repeat(32), ..before.clone() }));
+        assert!(elsewhere(Record { host: "another".into(), ..before.clone() }));
+        assert!(elsewhere(Record { namespaces: "pid:[3] time:[2]".into(), ..before.clone() }));
+        for (machine, namespaces) in [("", ""), ("uninitialized", ""), ("", "- -")] {
+            let image = |record: &Record| Record {
+                machine: if machine.is_empty() && !namespaces.is_empty() {
+                    record.machine.clone()
+                } else {
+                    machine.into()
+                },
+                namespaces: if namespaces.is_empty() { record.namespaces.clone() } else { namespaces.into() },
+                ..record.clone()
+            };
+            assert!(matches!(judge(&image(&before), &image(&me), || true), Judgement::Elsewhere(_)), "{machine:?}");
+        }
+        // A file system that nobody would put a state file on is none of those that are known to be local.
+        assert!(!is_local(Path::new("/proc")) && !is_local(Path::new("/no/such")));
     }
 
     #[test]

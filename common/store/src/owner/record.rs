@@ -11,6 +11,8 @@ const MAX: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Held,
+    /// Taken from an owner that was not seen to be dead: whoever follows it works on a copy of the file too.
+    Forced,
     Released,
 }
 
@@ -40,6 +42,7 @@ impl Record {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let state = match self.state {
             State::Held => "held",
+            State::Forced => "forced",
             State::Released => "released",
         };
         let Self { number, token, host, machine, boot, namespaces, process, started, .. } = self;
@@ -69,6 +72,7 @@ impl Record {
             number: number(field("number")?)?,
             state: match field("state")?.as_str() {
                 "held" => State::Held,
+                "forced" => State::Forced,
                 "released" => State::Released,
                 other => return Err(format!("state {other:?} is not known")),
             },

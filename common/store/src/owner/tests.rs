@@ -37,8 +37,8 @@ impl World for Abroad {
     fn me(&self) -> Record {
         Record { host: "abroad".into(), boot: "another".into(), machine: "another".into(), ..Real.me() }
     }
-    fn judge(&self, record: &Record) -> Judgement {
-        super::process::judge(record, &self.me())
+    fn judge(&self, path: &Path, record: &Record) -> Judgement {
+        super::process::judge(record, &self.me(), || super::process::is_local(path))
     }
 }
 
@@ -85,6 +85,63 @@ fn an_owner_on_another_host_is_refused_until_the_user_says_that_it_is_dead() {
     assert!(!Owner::acquire(&path, TakeOver::No).unwrap().is_forced());
 }
 
+/// Taken over by force, and then taken by a third, when it is about to make its record the head.
+#[derive(Debug)]
+struct Late;
+
+impl World for Late {
+    fn read(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+        Real.read(path)
+    }
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        Real.write(path, bytes)
+    }
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        Real.link(from, to)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        let path = to.with_extension("");
+        let kept = fs::read(from)?;
+        Owner::acquire(&path, TakeOver::FromElsewhere).unwrap().release();
+        // Not released: the rightful owner.
+        std::mem::forget(Owner::acquire(&path, TakeOver::No).unwrap());
+        // The name of its copy is swept as well: the rename that is under way at the server is not stopped by that.
+        fs::write(from, kept)?;
+        Real.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        Real.remove(path)
+    }
+    fn sweep(&self, _names: &Names, _number: u64) {}
+    fn me(&self) -> Record {
+        Abroad.me()
+    }
+    fn judge(&self, path: &Path, record: &Record) -> Judgement {
+        if record.number == 2 { Judgement::Dead } else { Abroad.judge(path, record) }
+    }
+}
+
+#[test]
+fn r15_a_rename_that_comes_late_does_not_give_the_file_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    Owner::acquire(&path, TakeOver::No).unwrap().release();
+    let late = Owner::acquire_in(Arc::new(Late), &path, TakeOver::No).unwrap();
+    assert_eq!(late.check().unwrap_err().kind(), ErrorKind::TakenOver);
+}
+
+#[test]
+fn r15_who_follows_a_forced_owner_that_died_makes_its_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let dead = Record { number: 1, state: super::State::Forced, process: 1 << 23, ..Real.me() };
+    fs::write(directory.path().join("state.owner"), dead.encode()).unwrap();
+    let second = Owner::acquire(&path, TakeOver::No).unwrap();
+    assert!(second.is_forced());
+    second.release();
+    assert!(!Owner::acquire(&path, TakeOver::No).unwrap().is_forced());
+}
+
 #[test]
 fn records_that_are_none_are_named() {
     let directory = tempfile::tempdir().unwrap();
@@ -93,7 +150,7 @@ fn records_that_are_none_are_named() {
     assert_eq!(Record::decode(&record.encode()).unwrap(), record);
     let text = String::from_utf8(record.encode()).unwrap();
     let cut = text.get(..60).unwrap();
-    for bad in ["", "\u{89}PNG", cut, &text.replace("held", "free"), &text.replace("number 7", "number x")] {
+    for bad in ["", "\u{89}PNG", cut, &text.replace("held", "unknown"), &text.replace("number 7", "number x")] {
         fs::write(directory.path().join("state.owner"), bad).unwrap();
         let error = Owner::acquire(&path, TakeOver::FromElsewhere).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{bad:?}: {error}");

@@ -40,6 +40,7 @@ impl Phase {
 
 /// What opening finds.
 pub(super) struct Opened {
+    pub(super) inode: u64,
     pub(super) handle: Handle,
     pub(super) revision: Revision,
     pub(super) leases: LeaseTable,
@@ -58,7 +59,15 @@ fn foreign(path: &Path, problem: String) -> StoreError {
 }
 
 /// Opens the file and reads its leases; creates it if there is none.
-pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Opened, StoreError> {
+///
+/// `check` is asked with the inode before anything is written: whoever owns the file after it was opened has the right
+/// one, since who takes over puts a copy in its place after the claim.
+pub(super) fn open(
+    medium: &dyn Medium,
+    path: &Path,
+    now: Duration,
+    check: impl FnOnce(u64) -> Result<(), StoreError>,
+) -> Result<Opened, StoreError> {
     let refuse = |error: IoError| StoreError::refused("open", format!("state file {}", path.display()), &error);
     let bytes = match medium.open(path) {
         Err(error) if error.kind() == IoErrorKind::NotFound => {
@@ -67,7 +76,9 @@ pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Op
         }
         other => other,
     };
-    let bytes = Bytes::new(bytes.map_err(refuse)?);
+    let (bytes, inode) = bytes.map_err(refuse)?;
+    check(inode)?;
+    let bytes = Bytes::new(bytes);
     // redb takes an empty file for a new one, which would silently forget everything after a truncation.
     if bytes.length().map_err(refuse)? == 0 {
         return Err(damaged(path, "the file is empty".to_owned()));
@@ -77,7 +88,7 @@ pub(super) fn open(medium: &dyn Medium, path: &Path, now: Duration) -> Result<Op
     let database = Database::builder().set_check_integrity_on_open(true).create_with_backend(bytes.clone());
     let database = database.map_err(|error| open_error(path, error))?;
     let (revision, leases) = load(path, &database, now)?;
-    Ok(Opened { handle: Handle { database, bytes }, revision, leases })
+    Ok(Opened { inode, handle: Handle { database, bytes }, revision, leases })
 }
 
 /// Makes the file under another name first: whoever sees it under its own name sees a whole one.
@@ -103,12 +114,27 @@ fn create(path: &Path) -> Result<(), StoreError> {
     sync_directory(path).map_err(refuse)
 }
 
-/// Gives the name to a copy of the file: a process that was taken for dead goes on writing to one without a name.
+/// Where the file that was taken over stays until the next clean close: its copy is torn if the other process wrote to it
+/// meanwhile. It is the first one, should several be taken over in a row.
+pub(super) fn original_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".taken-over");
+    name.into()
+}
+
+/// Gives the name to a copy of the file: a process that was taken for dead goes on writing to the original, which keeps
+/// [`original_name`] only.
 pub(super) fn copy_away(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary_name(path);
     let refuse = |error: IoError| StoreError::refused("take-over", temporary.display(), &error);
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != IoErrorKind::NotFound => return Err(refuse(error)),
+        _ => {}
+    }
+    match std::fs::hard_link(path, original_name(path)) {
+        Err(error) if !matches!(error.kind(), IoErrorKind::AlreadyExists | IoErrorKind::NotFound) => {
+            return Err(refuse(error));
+        }
         _ => {}
     }
     let copied = std::fs::copy(path, &temporary).and_then(|_| {

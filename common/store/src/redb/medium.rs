@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ const CHUNK: usize = 1 << 20;
 pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Makes this process the owner of a file, which need not exist.
     fn own(&self, path: &Path, take_over: TakeOver) -> Result<Option<Owner>, StoreError>;
-    /// Opens the bytes of a file that exists.
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageBackend>>;
+    /// Opens the bytes of a file that exists, and says which file it is (its inode).
+    fn open(&self, path: &Path) -> io::Result<(Arc<dyn StorageBackend>, u64)>;
 }
 
 /// The file system.
@@ -34,8 +34,10 @@ impl Medium for FileSystem {
         Owner::acquire(path, take_over).map(Some)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageBackend>> {
-        Ok(Arc::new(Reserving::new(OpenOptions::new().read(true).write(true).open(path)?)))
+    fn open(&self, path: &Path) -> io::Result<(Arc<dyn StorageBackend>, u64)> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let inode = file.metadata()?.ino();
+        Ok((Arc::new(Reserving::new(file)), inode))
     }
 }
 

@@ -133,8 +133,16 @@ impl Inner {
     fn reopen(&self) -> Result<(), StoreError> {
         let mut slot = self.slot_mut();
         let Slot::Broken = *slot else { return Ok(()) };
+        // Before it could make a new file, and once more when it is open.
         self.check_owner()?;
-        let opened = file::open(&*self.medium, &self.path, self.clock.now())?;
+        let opened = file::open(&*self.medium, &self.path, self.clock.now(), |inode| {
+            self.check_owner()?;
+            if inode == self.inode {
+                return Ok(());
+            }
+            // On a network volume the record of the new owner may be seen later than its file.
+            Err(StoreError::TakenOver { path: self.path.clone(), by: "somebody who put another file there".into() })
+        })?;
         *slot = Slot::Open(opened.handle);
         // While nobody else can change the file.
         *self.leases() = opened.leases;
@@ -151,17 +159,28 @@ impl Inner {
             tracing::warn!(path = %self.path.display(), error = %error, "cannot make the state file smaller");
         }
         let old = std::mem::replace(&mut *self.slot_mut(), Slot::Closed);
-        if let Slot::Open(handle) = old
-            && let Err(error) = handle.database.close()
-        {
-            // Nothing is lost: every commit was on the disk before.
-            tracing::warn!(path = %self.path.display(), error = %error, "the state file is repaired when it is opened");
+        if let Slot::Open(handle) = old {
+            match handle.database.close() {
+                Ok(()) => self.forget_original(),
+                // Nothing is lost: every commit was on the disk before.
+                Err(error) => {
+                    tracing::warn!(path = %self.path.display(), error = %error, "the state file is repaired when it is opened");
+                }
+            }
         }
         if let Some(owner) = &self.owner {
             owner.release();
         }
         // Wakes the watchers, who find the store closed.
         self.revision.send_modify(|revision| *revision = revision.next());
+    }
+
+    /// The copy of a file that was taken over is whole: it was closed.
+    fn forget_original(&self) {
+        if self.owner.is_some() && self.check_owner().is_ok() {
+            // What stays is in nobody's way.
+            let _ = std::fs::remove_file(file::original_name(&self.path));
+        }
     }
 
     /// Needs the gate.

@@ -3,6 +3,7 @@
 mod disk;
 mod disk_faults;
 mod power_cut;
+mod reopened;
 mod size;
 
 use std::path::PathBuf;

@@ -32,7 +32,7 @@ fn child_owns() {
         };
         // Whoever was inside last has left, or is dead.
         let last = fs::read(&inside).unwrap_or_default();
-        if !last.is_empty() && Real.judge(&Record::decode(&last).unwrap()) == Judgement::Alive {
+        if !last.is_empty() && Real.judge(&path, &Record::decode(&last).unwrap()) == Judgement::Alive {
             println!("\nproblem: another owner is alive");
         }
         fs::write(&inside, Record { number: 1, ..Real.me() }.encode()).unwrap();

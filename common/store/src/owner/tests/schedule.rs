@@ -175,7 +175,7 @@ impl World for Process {
         let (host, machine, boot, namespaces) = Default::default();
         Record { number: 0, state: State::Held, token, host, machine, boot, namespaces, process: self.id, started: 1 }
     }
-    fn judge(&self, record: &Record) -> Judgement {
+    fn judge(&self, _path: &Path, record: &Record) -> Judgement {
         match self.step(|shared| Ok(shared.alive.contains(&record.process))) {
             Ok(true) | Err(_) => Judgement::Alive,
             Ok(false) => Judgement::Dead,

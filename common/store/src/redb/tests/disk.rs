@@ -142,8 +142,8 @@ impl Medium for Disk {
         Ok(None)
     }
 
-    fn open(&self, _path: &Path) -> io::Result<Arc<dyn StorageBackend>> {
-        Ok(Arc::new(self.clone()))
+    fn open(&self, _path: &Path) -> io::Result<(Arc<dyn StorageBackend>, u64)> {
+        Ok((Arc::new(self.clone()), 0))
     }
 }
 
