@@ -45,6 +45,11 @@ impl Place {
         })
     }
 
+    /// Whether the controller that answers was started to look, not to work.
+    fn is_asleep(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     async fn close(self) -> Result<()> {
         match self.embedded {
             Some(embedded) => embedded.finish().await,
@@ -97,13 +102,18 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
 pub(crate) async fn show(args: OneArgs) -> Result<u8> {
     let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
     let result = place.client.show(ShowRequest { compose_id: args.compose_id }).await;
+    let asleep = place.is_asleep();
     place.close().await?;
     let show = result?.into_inner();
     match args.format {
         Format::Json => progress::print_end(&show)?,
         Format::Text => {
             print!("{}", report::render(&show));
-            println!("Compose dir: {}", show.summary.unwrap_or_default().compose_dir);
+            let summary = show.summary.unwrap_or_default();
+            println!("Compose dir: {}", summary.compose_dir);
+            if asleep && summary.active {
+                println!("{}", nobody_works(&summary.compose_id));
+            }
         }
     }
     Ok(0)
@@ -118,7 +128,12 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
     let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
-    let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow: args.follow };
+    // Where nobody works no more will come.
+    let follow = args.follow && !place.is_asleep();
+    if args.follow && !follow {
+        eprintln!("{}", nobody_works(&args.compose_id));
+    }
+    let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow };
     let result = print_log(&mut place.client, request).await;
     place.close().await?;
     result.map(|()| 0)
@@ -163,17 +178,20 @@ pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
     let id = args.compose_id;
     let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
     let result = place.client.why(WhyRequest { compose_id: id.clone(), job: args.job }).await;
-    let asleep = place.embedded.is_some();
+    let asleep = place.is_asleep();
     place.close().await?;
     let reasons = result?.into_inner().reasons;
-    // The controller that answers was started to look, not to work.
     if asleep && shown?.into_inner().summary.is_some_and(|summary| summary.active) {
-        println!("nobody works on {id} now; hint: tutti compose --resume {id} goes on with it");
+        println!("{}; what was stored last:", nobody_works(&id));
     }
     for reason in reasons {
         println!("{reason}");
     }
     Ok(0)
+}
+
+fn nobody_works(id: &str) -> String {
+    format!("nobody works on {id} now; hint: tutti compose --resume {id} goes on with it")
 }
 
 pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {

@@ -36,7 +36,7 @@ pub(crate) async fn follow(
             }
             Err(status) if broken >= RETRIES => {
                 return Err(status).with_context(|| {
-                    format!("lost the controller while watching {compose_id}\nhint: jobs that run go on for a while without it; start the controller again, then tutti watch {compose_id}")
+                    format!("lost the controller while watching {compose_id}\nhint: workers go on for a while without a controller: start it again, then tutti watch {compose_id}; if it was tutti compose: tutti compose --resume {compose_id}")
                 });
             }
             Err(_) => broken += 1,
