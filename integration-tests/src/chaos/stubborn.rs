@@ -29,6 +29,17 @@ fn until_dead(begin: Instant, children: &[i32]) -> Result<Duration> {
     Ok(begin.elapsed())
 }
 
+/// The processes of the job below a worker: it says that the job runs a moment before it starts them.
+fn processes(worker: i32) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    let there = wait_until(PATIENCE, || {
+        found = descendants(worker);
+        !found.is_empty()
+    });
+    ensure!(there.is_some(), "{HELD} runs without a process");
+    Ok(found)
+}
+
 /// Cancels so many composes at a controller, each with a job that runs; times until the job's processes are dead.
 ///
 /// # Errors
@@ -38,8 +49,7 @@ pub fn cancel(directory: &Path, count: usize) -> Result<Sample> {
     let mut sample = Sample::default();
     for _ in 0..count {
         let (id, worker) = held.submit()?;
-        let children = descendants(held.farm.service(&worker)?.id());
-        ensure!(!children.is_empty(), "{worker} runs {HELD} without a process");
+        let children = processes(held.farm.service(&worker)?.id())?;
         let begin = Instant::now();
         let ended = held.farm.client(&["cancel", &id]);
         ensure!(ended.status == 0, "cannot cancel: {}", ended.text());
@@ -64,8 +74,7 @@ pub fn interrupt(directory: &Path, count: usize) -> Result<Sample> {
         let mut live = Live::start(run.command(&config, &directory.join("composes")));
         live.wait_for(PATIENCE, |event| text(event, "name") == HELD && text(event, "state") == "running");
         let id = i32::try_from(live.id()).unwrap_or(0);
-        let mut all = descendants(id);
-        ensure!(!all.is_empty(), "{HELD} runs without a process");
+        let mut all = processes(id)?;
         all.push(id);
         let begin = Instant::now();
         kill_process(Pid::from_raw(id).context("no process id")?, Signal::INT)?;
