@@ -15,8 +15,10 @@ use crate::{
     server::{self, Bound, ServerError},
 };
 
-/// Lease of the leader key: the store's floor is 2 s, and a dead leader is replaced after this long.
-const LEADER_TTL: Duration = Duration::from_secs(3);
+/// Lease of the leader key. The embedded store has one owner, which its own records decide and each commit checks, so
+/// nobody waits for this lease to end. It is long, that a process which stands still for a while (Ctrl-Z, a suspended
+/// laptop) does not take itself for deposed.
+const LEADER_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl RunError {
     /// Whether another process of this host has the state.
