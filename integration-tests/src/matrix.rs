@@ -116,6 +116,11 @@ pub struct Survey {
     pub took: Duration,
 }
 
+/// Whether a job's own process passes the point, not the program that started it.
+fn of_job(point: &str) -> bool {
+    ["job.", "pkgset."].iter().any(|area| point.starts_with(area))
+}
+
 /// Makes the distribution, runs it undisturbed in both ways, and lists the points that were passed.
 #[must_use]
 pub fn survey() -> Survey {
@@ -130,11 +135,11 @@ pub fn survey() -> Survey {
     let jobs = judge::jobs_of(&ended.stdout).into_keys().collect();
     let tree = tree::snapshot(&compose.tree(""));
     let mut survey = Survey { scratch, config, tree, jobs, points: BTreeMap::new(), took };
-    survey.count(&log, |name| if name.starts_with("job.") { Victim::Job } else { Victim::Compose });
+    survey.count(&log, |name| if of_job(name) { Victim::Job } else { Victim::Compose });
     let logs = pair::undisturbed(&survey);
     survey.count(&logs[0], |_| Victim::Controller);
     // Points of jobs are passed in the same way in both.
-    survey.count(&logs[1], |name| if name.starts_with("job.") { Victim::Job } else { Victim::Worker });
+    survey.count(&logs[1], |name| if of_job(name) { Victim::Job } else { Victim::Worker });
     survey
 }
 
