@@ -7,8 +7,12 @@
 //! are those of an undisturbed run, and each checkpoint is of use without the others.
 //!
 //! Layout, little-endian: a 16-byte head; blocks not yet in the unsealed file; the index; the footer of
-//! [`crate::records`]. Index: owner (32 bytes), for each stream its blocks (whether here, place, SHA-256), for each
-//! record its file and its parts. An owner is whoever may use the records: a job's key.
+//! [`crate::records`]. Index: owner (32 bytes), number of the first record, for each stream the number of its first
+//! block and its blocks (whether here, place, SHA-256), for each record its file and its parts. An owner is whoever may
+//! use the records: a job's key.
+//!
+//! Checkpoints that follow each other from the first record on are more: all that their writer knew. Who adds the same
+//! records in the same order writes the same blocks, so it takes over the file's beginning as it is ([`Prefix`]).
 //!
 //! Readers trust nothing: index and blocks have checksums, all places are checked, memory is bounded. What is wrong is
 //! an error for the caller to note; the package is then read again.
@@ -33,7 +37,7 @@ use crate::records_reader::{Format, check_ends, decode_block, decode_part, read_
 
 const MAGIC: &[u8; 8] = b"TUTTICKP";
 /// Version of the layout; raised with each change of it, also of the records' own.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Largest index, in bytes: some 200 bytes a record.
 const MAX_INDEX: u64 = 64 << 20;
 const FORMAT: Format = Format { magic: MAGIC, version: VERSION, max_index: MAX_INDEX };
@@ -70,16 +74,24 @@ pub struct KnownFile {
     pub sums: Vec<Checksum>,
 }
 
+/// What the checkpoints before cover: records, and blocks of each stream that are in the file.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Covered {
+    pub(crate) records: usize,
+    pub(crate) blocks: [usize; STREAMS],
+}
+
 /// Writes one checkpoint: whole under its name, or not at all.
 pub(crate) fn write(
     path: &Path,
     owner: &[u8; 32],
+    since: &Covered,
     streams: &[Stream; STREAMS],
     parts: &[[Part; STREAMS]],
     files: &[KnownFile],
 ) -> Result<u64, RecordsError> {
     let partial = partial_path(path);
-    let bytes = encode(owner, streams, parts, files).map_err(|source| RecordsError::Io {
+    let bytes = encode(owner, since, streams, parts, files).map_err(|source| RecordsError::Io {
         action: "compress",
         path: path.to_owned(),
         source,
@@ -99,6 +111,7 @@ pub(crate) fn write(
 
 fn encode(
     owner: &[u8; 32],
+    since: &Covered,
     streams: &[Stream; STREAMS],
     parts: &[[Part; STREAMS]],
     files: &[KnownFile],
@@ -109,11 +122,11 @@ fn encode(
     out.u32(0);
     let mut index = Encoder::default();
     index.raw(owner);
-    // Records lie in their order: the first one's blocks are the first that are needed.
-    let first: [usize; STREAMS] =
-        std::array::from_fn(|stream| parts.first().map_or(0, |parts| parts[stream].block as usize));
-    for (stream, first) in streams.iter().zip(first) {
+    index.length(since.records);
+    // Records lie in their order: none is in a block that was full when the last checkpoint was made.
+    for (stream, first) in streams.iter().zip(since.blocks) {
         let full = stream.blocks.get(first..).unwrap_or_default();
+        index.length(first);
         index.length(full.len() + usize::from(!stream.pending.is_empty()));
         for block in full {
             index.u8(0);
@@ -130,7 +143,7 @@ fn encode(
     }
     for (parts, file) in parts.iter().zip(files) {
         encode_file(&mut index, file);
-        for (part, first) in parts.iter().zip(first) {
+        for (part, first) in parts.iter().zip(since.blocks) {
             index.u32(part.block - first as u32);
             index.u32(part.offset);
             index.u32(part.length);
@@ -184,6 +197,10 @@ struct Place {
 struct Segment {
     path: PathBuf,
     data: Arc<File>,
+    /// Number of its first record.
+    first: u32,
+    /// Number of the first block of each stream.
+    first_blocks: [u32; STREAMS],
     places: [Vec<Place>; STREAMS],
     records: Vec<(KnownFile, [Part; STREAMS])>,
 }
@@ -193,6 +210,89 @@ struct Segment {
 pub struct Taken {
     segment: u32,
     record: u32,
+}
+
+/// The beginning of a file of records: what an earlier writer knew at one of its checkpoints.
+///
+/// With it, [`crate::RecordsWriter::resume`] goes on as that writer would have, without compressing anything again.
+pub struct Prefix<'a> {
+    /// Number of the first segment.
+    first: u32,
+    chain: Vec<&'a Segment>,
+    records: usize,
+}
+
+impl<'a> Prefix<'a> {
+    /// Number of records: 1 or more.
+    #[expect(clippy::len_without_is_empty, reason = "an empty prefix is none")]
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// The records' places among the checkpoints, and what is known of their files, in order.
+    pub fn files(&self) -> impl Iterator<Item = (Taken, &'a KnownFile)> + use<'_, 'a> {
+        self.chain.iter().zip(self.first..).flat_map(|(segment, number)| {
+            let file = move |(record, file): (usize, &'a (KnownFile, _))| {
+                (Taken { segment: number, record: record as u32 }, &file.0)
+            };
+            segment.records.iter().enumerate().map(file)
+        })
+    }
+
+    /// Reads a block as it is in the file.
+    ///
+    /// # Errors
+    /// When it cannot be read or has another checksum.
+    pub(crate) fn read(&self, block: &Block) -> Result<Vec<u8>, RecordsError> {
+        let data = self.chain.first().map(|segment| &segment.data);
+        let data = data.ok_or_else(|| self.damaged("it is empty".to_owned()))?;
+        let io = |source| RecordsError::Io { action: "take over", path: self.path(), source };
+        let packed = read_at(data, block.offset, u64::from(block.packed)).map_err(io)?;
+        if Sha256::digest(&packed)[..] == block.sha256 {
+            Ok(packed)
+        } else {
+            Err(self.damaged(format!("the checksum of the block at byte {} does not match", block.offset)))
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.chain.last().map(|segment| segment.path.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn damaged(&self, what: String) -> RecordsError {
+        RecordsError::Damaged { path: self.path(), what }
+    }
+
+    /// Places of all records, by blocks of the whole file.
+    pub(crate) fn parts(&self) -> Vec<[Part; STREAMS]> {
+        let mut all = Vec::with_capacity(self.records);
+        for segment in &self.chain {
+            all.extend(segment.records.iter().map(|(_, parts)| {
+                let mut parts = *parts;
+                parts.iter_mut().zip(segment.first_blocks).for_each(|(part, first)| part.block += first);
+                parts
+            }));
+        }
+        all
+    }
+
+    /// The streams as they were: blocks in the file, and what was not in a block yet.
+    ///
+    /// # Errors
+    /// When that cannot be unpacked.
+    pub(crate) fn streams(&self) -> Result<[Stream; STREAMS], RecordsError> {
+        let mut streams: [Stream; STREAMS] = Default::default();
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let places = self.chain.iter().flat_map(|segment| &segment.places[number]);
+            stream.blocks = places.filter(|place| place.own.is_none()).map(|place| place.block).collect();
+            let Some(last) = self.chain.last() else { continue };
+            let own = last.places[number].last().and_then(|place| Some((&place.block, place.own.as_ref()?)));
+            if let Some((block, packed)) = own {
+                stream.pending = unpack(block, packed).map_err(|what| self.damaged(what))?;
+            }
+        }
+        Ok(streams)
+    }
 }
 
 /// Segment, stream, block; newest last.
@@ -250,10 +350,11 @@ impl Checkpoints {
         if input.raw(32).map_err(damaged)? != self.owner {
             return Err(damaged(DecodeError("it belongs to another job")));
         }
-        let places = decode_places(&mut input, index.offset, data_size).map_err(damaged)?;
+        let first = input.u32().map_err(damaged)?;
+        let (first_blocks, places) = decode_places(&mut input, index.offset, data_size).map_err(damaged)?;
         let places = load_own(file, places).map_err(io)?;
         let records = decode_records(&mut input, records, &places).map_err(damaged)?;
-        Ok(self.insert(Segment { path: path.to_owned(), data: Arc::clone(data), places, records }))
+        Ok(self.insert(Segment { path: path.to_owned(), data: Arc::clone(data), first, first_blocks, places, records }))
     }
 
     fn insert(&mut self, segment: Segment) -> usize {
@@ -280,6 +381,30 @@ impl Checkpoints {
     /// # Errors
     /// When a block of it is damaged or cannot be read.
     pub fn record(&self, taken: Taken) -> Result<(Record, FileIdentity, Package), RecordsError> {
+        let part = |stream| self.part(taken, stream, <[u8]>::to_vec);
+        let record = Record { facts: part(0)?, primary: part(1)?, filelists: part(2)?, other: part(3)? };
+        let damaged = |error| self.damaged(taken, error);
+        for fragment in [&record.primary, &record.filelists, &record.other] {
+            Fragment::decode(fragment).map_err(damaged)?;
+        }
+        let (identity, package) = decode_facts(&record.facts).map_err(damaged)?;
+        Ok((record, identity, package))
+    }
+
+    /// Decodes the facts of a record.
+    ///
+    /// # Errors
+    /// When their block is damaged or cannot be read.
+    pub fn facts(&self, taken: Taken) -> Result<(FileIdentity, Package), RecordsError> {
+        self.part(taken, 0, decode_facts)?.map_err(|error| self.damaged(taken, error))
+    }
+
+    fn damaged(&self, taken: Taken, error: DecodeError) -> RecordsError {
+        let path = self.segments.get(taken.segment as usize).map(|segment| segment.path.clone()).unwrap_or_default();
+        RecordsError::Damaged { path, what: error.0.to_owned() }
+    }
+
+    fn part<T>(&self, taken: Taken, stream: usize, use_part: impl FnOnce(&[u8]) -> T) -> Result<T, RecordsError> {
         let no_record = || RecordsError::NoRecord {
             path: PathBuf::from("(checkpoints)"),
             id: crate::RecordId(taken.record),
@@ -287,20 +412,38 @@ impl Checkpoints {
         };
         let segment = self.segments.get(taken.segment as usize).ok_or_else(no_record)?;
         let (_, parts) = segment.records.get(taken.record as usize).ok_or_else(no_record)?;
-        let part = |stream: usize| -> Result<Vec<u8>, RecordsError> {
-            let block = self.block(taken.segment, segment, stream, parts[stream].block)?;
-            let (start, length) = (parts[stream].offset as usize, parts[stream].length as usize);
-            // Parts lie within their blocks: `decode_part`.
-            Ok(block.get(start..start + length).unwrap_or_default().to_vec())
-        };
-        let record = Record { facts: part(0)?, primary: part(1)?, filelists: part(2)?, other: part(3)? };
-        let damaged =
-            |error: DecodeError| RecordsError::Damaged { path: segment.path.clone(), what: error.0.to_owned() };
-        for fragment in [&record.primary, &record.filelists, &record.other] {
-            Fragment::decode(fragment).map_err(damaged)?;
+        let block = self.block(taken.segment, segment, stream, parts[stream].block)?;
+        let (start, length) = (parts[stream].offset as usize, parts[stream].length as usize);
+        // Parts lie within their blocks: `decode_part`.
+        Ok(use_part(block.get(start..start + length).unwrap_or_default()))
+    }
+
+    /// The longest beginning of a file of records, of the checkpoints that were added, whose package files look like
+    /// the first ones of `files`, in their order.
+    pub fn prefix(&self, files: &[FileLocator]) -> Option<Prefix<'_>> {
+        let beginnings = self.segments.iter().enumerate().filter(|(_, segment)| segment.first == 0);
+        beginnings.filter_map(|(number, _)| self.prefix_from(number, files)).max_by_key(|prefix| prefix.len())
+    }
+
+    /// The same of checkpoints that were added one after another.
+    fn prefix_from(&self, number: usize, files: &[FileLocator]) -> Option<Prefix<'_>> {
+        let (mut chain, mut records, mut blocks) = (Vec::new(), 0usize, [0u32; STREAMS]);
+        let data = &self.segments.get(number)?.data;
+        for segment in self.segments.get(number..)? {
+            let follows = segment.first as usize == records && segment.first_blocks == blocks;
+            let wanted = files.get(records..).unwrap_or_default();
+            let same = segment.records.len() <= wanted.len()
+                && segment.records.iter().zip(wanted).all(|((file, _), locator)| file.locator == *locator);
+            if !follows || !same || !Arc::ptr_eq(data, &segment.data) {
+                break;
+            }
+            records += segment.records.len();
+            for (count, places) in blocks.iter_mut().zip(&segment.places) {
+                *count += places.iter().filter(|place| place.own.is_none()).count() as u32;
+            }
+            chain.push(segment);
         }
-        let (identity, package) = decode_facts(&record.facts).map_err(damaged)?;
-        Ok((record, identity, package))
+        if records == 0 { None } else { Some(Prefix { first: number as u32, chain, records }) }
     }
 
     fn block(
@@ -337,15 +480,20 @@ impl Checkpoints {
     }
 }
 
-/// Blocks of all streams; those of the checkpoint itself lie before its index, at `own_end`, and follow each other.
+/// Blocks of all streams, and whether they stand in the checkpoint.
+type Blocks = [Vec<(bool, Block)>; STREAMS];
+
+/// Numbers of the first blocks, and blocks; those of the checkpoint itself lie before its index, at `own_end`, and follow each other.
 fn decode_places(
     input: &mut Decoder<'_>,
     own_end: u64,
     data_size: u64,
-) -> Result<[Vec<(bool, Block)>; STREAMS], DecodeError> {
-    let mut places: [Vec<(bool, Block)>; STREAMS] = Default::default();
+) -> Result<([u32; STREAMS], Blocks), DecodeError> {
+    let mut places = Blocks::default();
+    let mut first_blocks = [0; STREAMS];
     let mut own = 0u64;
-    for list in &mut places {
+    for (list, first) in places.iter_mut().zip(&mut first_blocks) {
+        *first = input.u32()?;
         for _ in 0..input.count(49)? {
             let here = input.flag()?;
             let block = decode_block(input, if here { own_end } else { data_size })?;
@@ -354,10 +502,10 @@ fn decode_places(
         }
     }
     // Else a small file could ask for a lot of memory.
-    if own > own_end { Err(DecodeError("its blocks overlap")) } else { Ok(places) }
+    if own > own_end { Err(DecodeError("its blocks overlap")) } else { Ok((first_blocks, places)) }
 }
 
-fn load_own(file: &File, places: [Vec<(bool, Block)>; STREAMS]) -> io::Result<[Vec<Place>; STREAMS]> {
+fn load_own(file: &File, places: Blocks) -> io::Result<[Vec<Place>; STREAMS]> {
     let mut loaded: [Vec<Place>; STREAMS] = Default::default();
     for (list, blocks) in loaded.iter_mut().zip(places) {
         for (here, block) in blocks {

@@ -90,6 +90,92 @@ fn a_later_writer_makes_the_same_file_of_what_an_earlier_one_left() {
     assert_eq!(one.record(taken).unwrap().2, package(310));
 }
 
+fn locators(count: u32) -> Vec<FileLocator> {
+    (0..count).map(|number| known(number).locator).collect()
+}
+
+#[test]
+fn a_writer_goes_on_from_the_longest_beginning_with_the_same_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let partial = directory.path().join("records.partial");
+    let expected = undisturbed(directory.path(), 500);
+    let checkpoints = killed(directory.path(), 500, 60);
+    let found = open(&partial, &checkpoints, OWNER).unwrap();
+    // How many files look as they did, and how many records that is: whole checkpoints.
+    for (same, records) in [(500, 480), (480, 480), (479, 420), (60, 60)] {
+        let mut files = locators(500);
+        files[same..].iter_mut().for_each(|locator| locator.size += 1);
+        let prefix = found.prefix(&files).unwrap();
+        assert_eq!(prefix.len(), records, "{same} files");
+        let known_files: Vec<&KnownFile> = prefix.files().map(|(_, file)| file).collect();
+        assert_eq!(known_files, (0..records as u32).map(known).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        let (last, _) = prefix.files().last().unwrap();
+        assert_eq!(found.facts(last).unwrap().1, package(records as u32 - 1));
+        let mut writer = RecordsWriter::resume(directory.path().join("again"), &prefix).unwrap();
+        assert_eq!((writer.len(), writer.covered()), (records, 0));
+        for number in records as u32..500 {
+            assert_eq!(writer.add_record(&record(number)).unwrap(), RecordId(number));
+        }
+        assert_eq!(writer.seal().unwrap().sha256, expected, "{same} files");
+    }
+    assert!(found.prefix(&locators(59)).is_none(), "fewer files than the first checkpoint has");
+    let mut files = locators(500);
+    files[0].inode -= 1;
+    assert!(found.prefix(&files).is_none());
+    // A checkpoint is missing: what is after it has no beginning.
+    let holed = open(&partial, &[&checkpoints[..2], &checkpoints[3..]].concat(), OWNER).unwrap();
+    assert_eq!(holed.prefix(&locators(500)).unwrap().len(), 120);
+    let headless = open(&partial, &checkpoints[1..], OWNER).unwrap();
+    assert!(headless.prefix(&locators(500)).is_none());
+}
+
+fn add(writer: &mut RecordsWriter, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        writer.add_record(&record(number)).unwrap();
+    }
+}
+
+#[test]
+fn writers_go_on_from_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoints = killed(directory.path(), 100, 50);
+    let first = open(&directory.path().join("records.partial"), &checkpoints, OWNER).unwrap();
+    let again = directory.path().join("again");
+    let mut writer = RecordsWriter::resume(&again, &first.prefix(&locators(300)).unwrap()).unwrap();
+    let (one, two) = (directory.path().join("c1"), directory.path().join("c2"));
+    writer.checkpoint(&one, &OWNER, &(0..100).map(known).collect::<Vec<_>>()).unwrap();
+    add(&mut writer, 100..250);
+    writer.checkpoint(&two, &OWNER, &(100..250).map(known).collect::<Vec<_>>()).unwrap();
+    drop(writer);
+    let mut second = open(&directory.path().join("again.partial"), &[one, two], OWNER).unwrap();
+    let data = Arc::new(File::open(directory.path().join("records.partial")).unwrap());
+    for path in &checkpoints {
+        second.add(path, &File::open(path).unwrap(), &data).unwrap();
+    }
+    let prefix = second.prefix(&locators(300)).unwrap();
+    assert_eq!(prefix.len(), 250, "the longer of the two");
+    let mut writer = RecordsWriter::resume(directory.path().join("third"), &prefix).unwrap();
+    add(&mut writer, 250..300);
+    assert_eq!(writer.seal().unwrap().sha256, undisturbed(directory.path(), 300));
+}
+
+#[test]
+fn x5_a_beginning_with_a_damaged_block_is_not_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoints = killed(directory.path(), 300, 150);
+    let data = directory.path().join("records.partial");
+    let found = open(&data, &checkpoints, OWNER).unwrap();
+    let good = fs::read(&data).unwrap();
+    for at in (16..good.len()).step_by(good.len() / 40) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&data, &bad).unwrap();
+        let error = RecordsWriter::resume(directory.path().join("again"), &found.prefix(&locators(300)).unwrap());
+        assert!(error.err().unwrap().to_string().contains("checksum"), "at {at}");
+        assert!(!directory.path().join("again.partial").exists(), "nothing remains");
+    }
+}
+
 #[test]
 fn checkpoints_change_no_byte_of_the_sealed_file_and_outlive_the_seal() {
     let directory = tempfile::tempdir().unwrap();

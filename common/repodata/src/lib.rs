@@ -28,7 +28,7 @@ mod round_trip;
 pub mod writer;
 mod xml;
 
-pub use checkpoint::{Checkpoints, FileLocator, KnownFile};
+pub use checkpoint::{Checkpoints, FileLocator, KnownFile, Prefix, Taken};
 pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
 pub use compression::Compression;
 pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};

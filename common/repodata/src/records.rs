@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tutti_rpm::Package;
 
-use crate::checkpoint::{self, KnownFile};
+use crate::checkpoint::{self, Covered, KnownFile, Prefix};
 use crate::checksum::to_hex;
 use crate::codec::Encoder;
 use crate::compression::ZSTD_INTERNAL_LEVEL;
@@ -146,8 +146,8 @@ pub struct RecordsWriter {
     options: FragmentOptions,
     streams: [Stream; STREAMS],
     parts: Vec<[Part; STREAMS]>,
-    /// How many records checkpoints cover: with one or more, an unsealed file is kept.
-    covered: usize,
+    /// What checkpoints cover: with one record or more, an unsealed file is kept.
+    covered: Covered,
     sealed: bool,
 }
 
@@ -178,7 +178,7 @@ impl RecordsWriter {
             options,
             streams: Default::default(),
             parts: Vec::new(),
-            covered: 0,
+            covered: Covered::default(),
             sealed: false,
         };
         let mut head = Encoder::default();
@@ -186,6 +186,29 @@ impl RecordsWriter {
         head.u32(FORMAT_VERSION);
         head.u32(0);
         writer.put(head.bytes())?;
+        Ok(writer)
+    }
+
+    /// Starts a file with the records of `prefix`, whose options must be the default ones: as if they had been added.
+    /// Its first checkpoint covers them too.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or the file cannot be written; no file remains.
+    pub fn resume(path: impl Into<PathBuf>, prefix: &Prefix<'_>) -> Result<Self, RecordsError> {
+        let mut writer = Self::create(path)?;
+        let streams = prefix.streams()?;
+        let mut blocks: Vec<Block> = streams.iter().flat_map(|stream| &stream.blocks).copied().collect();
+        blocks.sort_unstable_by_key(|block| block.offset);
+        for block in &blocks {
+            let packed = prefix.read(block)?;
+            // Blocks lie side by side, so nothing of the file is left out.
+            if block.offset != writer.position {
+                return Err(prefix.damaged(format!("there is a gap before byte {}", block.offset)));
+            }
+            writer.put(&packed)?;
+        }
+        writer.streams = streams;
+        writer.parts = prefix.parts();
         Ok(writer)
     }
 
@@ -269,7 +292,7 @@ impl RecordsWriter {
 
     /// Number of records that checkpoints cover.
     pub fn covered(&self) -> usize {
-        self.covered
+        self.covered.records
     }
 
     /// Seals a checkpoint: what a later writer needs to take over the records since the last one, whose files are
@@ -278,15 +301,16 @@ impl RecordsWriter {
     /// # Errors
     /// When writing fails, or `files` are not as many as the records; the checkpoint then does not exist.
     pub fn checkpoint(&mut self, path: &Path, owner: &[u8; 32], files: &[KnownFile]) -> Result<u64, RecordsError> {
-        let parts = &self.parts[self.covered..];
+        let parts = &self.parts[self.covered.records..];
         if parts.len() != files.len() {
             return Err(RecordsError::TooLarge { path: path.to_owned(), what: "files and records differ in number" });
         }
         // A checkpoint must not outlive, on a disk or for another host, the blocks that it names.
         let io = |source| RecordsError::Io { action: "flush", path: self.partial.clone(), source };
         self.file.sync_data().map_err(io)?;
-        let size = checkpoint::write(path, owner, &self.streams, parts, files)?;
-        self.covered = self.parts.len();
+        let size = checkpoint::write(path, owner, &self.covered, &self.streams, parts, files)?;
+        let blocks = std::array::from_fn(|stream| self.streams[stream].blocks.len());
+        self.covered = Covered { records: self.parts.len(), blocks };
         Ok(size)
     }
 
@@ -336,7 +360,7 @@ impl RecordsWriter {
 
 impl Drop for RecordsWriter {
     fn drop(&mut self) {
-        if !self.sealed && self.covered == 0 {
+        if !self.sealed && self.covered.records == 0 {
             // Nothing can be done about a failure here; a stale partial file is overwritten by the next writer.
             let _ = fs::remove_file(&self.partial);
         }

@@ -87,22 +87,27 @@ fn read_all(
 ) -> Result<(Vec<Facts>, Output), RunnerError> {
     let path = context.output_path("records")?;
     let failed = || format!("failed to write {}", path.display());
-    let mut writer = RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?;
-    let total = listing.files.len() as u64;
-    let mut facts: Vec<Facts> = Vec::with_capacity(listing.files.len());
     let earlier = Earlier::open(context);
     let mut checkpointer = Checkpointer::new(context, pace);
+    let (mut writer, mut facts) = match earlier.beginning(context, kind, &listing.files, &path)? {
+        Some(mut beginning) => {
+            checkpointer.begins_with(&mut beginning.writer, beginning.known);
+            (beginning.writer, beginning.facts)
+        }
+        None => (RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?, Vec::new()),
+    };
+    let first = facts.len();
+    let (rest, total) = (&listing.files[first..], listing.files.len() as u64);
     let read = |buffers: &mut Buffers, file: &sources::SourceFile| match earlier.take(context, kind, file) {
         Some(found) => Ok(found),
         None => read::read(context, kind, buffers, file),
     };
-    let done = parallel::ordered(context, &listing.files, Buffers::default, read, |index, found| {
-        context.progress.set("read packages", index as u64 + 1, total);
-        let file = &listing.files[index];
-        let named = found.facts.file_name();
-        if named != file.name {
-            context.warn(&format!("{} is {named} by its header, which counts", file.path.display()));
-        }
+    for (facts, file) in facts.iter().zip(&listing.files) {
+        warn_of_other_name(context, file, facts);
+    }
+    let done = parallel::ordered(context, rest, Buffers::default, read, |index, found| {
+        context.progress.set("read packages", (first + index) as u64 + 1, total);
+        warn_of_other_name(context, &rest[index], &found.facts);
         writer.add_record(&found.record).or_fail(FailureClass::Tool, failed)?;
         checkpointer.added(&mut writer, found.known);
         facts.push(found.facts);
@@ -121,6 +126,13 @@ fn read_all(
     context.counters.add("records_bytes", sealed.size);
     let digest: Digest = sealed.sha256.parse().or_fail(FailureClass::Tool, failed)?;
     Ok((facts, Output { name: "records".to_owned(), digest, size: sealed.size }))
+}
+
+fn warn_of_other_name(context: &JobContext, file: &sources::SourceFile, facts: &Facts) {
+    let named = facts.file_name();
+    if named != file.name {
+        context.warn(&format!("{} is {named} by its header, which counts", file.path.display()));
+    }
 }
 
 type Sets<'a> = BTreeMap<&'a str, Vec<usize>>;

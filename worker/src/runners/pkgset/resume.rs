@@ -1,8 +1,10 @@
 //! Going on where an earlier attempt at the same job ended, whatever ended it.
 //!
 //! While packages are read, checkpoints are sealed in `staging/checkpoints`: [`tutti_repodata::checkpoint`]. A later
-//! attempt takes from them the records of files that look as they did, and reads the others. The outputs are the same
-//! bytes: records are added in the same order, and nothing of an output depends on where a record came from.
+//! attempt takes from them the records of files that look as they did, and reads the others. Where the first files are
+//! all as they were, which is usual, the beginning of the file of records is taken over as it is, by whole blocks. The
+//! outputs are the same bytes: records are added in the same order, and nothing of an output depends on where a record
+//! came from.
 //!
 //! What earlier attempts left is foreign matter: damaged checkpoints are noted in the log and ignored, and a record
 //! counts only if all that can be checked without reading its file fits.
@@ -23,13 +25,15 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use tutti_distro::layout::package_file_name;
 use tutti_job::LogicalPath;
-use tutti_repodata::{Checkpoints, ChecksumType, FileLocator, KnownFile, RecordsWriter};
+use tutti_repodata::{Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken};
+use tutti_rpm::Package;
 
 use super::{
-    read::{Found, facts},
+    super::parallel,
+    read::{Facts, Found, facts},
     sources::SourceFile,
 };
-use crate::{JobContext, error::chain, log, sandbox::CHECKPOINTS};
+use crate::{JobContext, RunnerError, error::chain, log, sandbox::CHECKPOINTS};
 
 /// Most checkpoints of one attempt that are looked at.
 const MAX_CHECKPOINTS: usize = 4096;
@@ -86,6 +90,79 @@ impl Earlier {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Starts the file of records at `path` with what the first files of `sources` have in common with those of an
+    /// earlier attempt. With none, all are to be added.
+    ///
+    /// # Errors
+    /// Cancellation alone: what cannot be taken over is noted in the log.
+    pub(super) fn beginning(
+        &self,
+        context: &JobContext,
+        kind: ChecksumType,
+        sources: &[SourceFile],
+        path: &Path,
+    ) -> Result<Option<Beginning>, RunnerError> {
+        if self.checkpoints.is_empty() {
+            return Ok(None);
+        }
+        let mut locators = Vec::with_capacity(sources.len());
+        let look = |(): &mut (), source: &SourceFile| {
+            Ok(fs::metadata(&source.path).ok().map(|metadata| locator(&source.logical, &metadata)))
+        };
+        let mut whole = true;
+        parallel::ordered(
+            context,
+            sources,
+            || (),
+            look,
+            |_, found| {
+                whole &= found.is_some();
+                locators.extend(found.filter(|_| whole));
+                Ok(())
+            },
+        )?;
+        let Some(prefix) = self.checkpoints.prefix(&locators) else { return Ok(None) };
+        let known: Vec<_> = prefix.files().zip(sources).collect();
+        let mut facts = Vec::with_capacity(known.len());
+        let decode = |(): &mut (), ((place, known), source): &((Taken, &KnownFile), &SourceFile)| {
+            Ok(self.checkpoints.facts(*place).map_err(|error| chain(&error)).and_then(|(identity, package)| {
+                usable(kind, source, known, &identity, package).ok_or_else(|| "it does not fit its file".to_owned())
+            }))
+        };
+        let mut problem = None;
+        parallel::ordered(
+            context,
+            &known,
+            || (),
+            decode,
+            |index, found| {
+                match found {
+                    Ok(found) => facts.push(found),
+                    Err(error) => {
+                        problem.get_or_insert_with(|| format!("{}: {error}", sources[index].path.display()));
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        let writer = match problem {
+            Some(problem) => Err(problem),
+            None => RecordsWriter::resume(path, &prefix).map_err(|error| chain(&error)),
+        };
+        match writer {
+            Ok(writer) => {
+                self.count(context, facts.len() as u64);
+                context.counters.add("records_kept", facts.len() as u64);
+                let known = known.into_iter().map(|((_, known), _)| known.clone()).collect();
+                Ok(Some(Beginning { writer, facts, known }))
+            }
+            Err(error) => {
+                log!(context, "the beginning of the records is made again, not taken over: {error}");
+                Ok(None)
+            }
+        }
+    }
+
     /// The record of a file that looks as it did when it was read. With none, the file is to be read.
     pub(super) fn take(&self, context: &JobContext, kind: ChecksumType, source: &SourceFile) -> Option<Found> {
         if self.checkpoints.is_empty() {
@@ -102,17 +179,39 @@ impl Earlier {
                 return None;
             }
         };
-        let checksum = known.sums.first().filter(|sum| sum.kind() == kind && **sum == identity.checksum)?.clone();
-        let same_file = identity.size == locator.size && identity.mtime == u64::try_from(locator.mtime.0).unwrap_or(0);
-        let listed = source.expected.as_ref().is_none_or(|expected| known.sums.contains(expected));
-        if !same_file || !listed || package_file_name(&package.nevra()).is_err() {
-            return None;
-        }
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        context.counters.add("rpm_files_taken_over", 1);
-        let facts = facts(package, locator.size, locator.mtime.0, checksum, known.content);
+        let facts = usable(kind, source, known, &identity, package)?;
+        self.count(context, 1);
         Some(Found { facts, record, known: known.clone() })
     }
+
+    fn count(&self, context: &JobContext, taken: u64) {
+        self.taken.fetch_add(taken, Ordering::Relaxed);
+        context.counters.add("rpm_files_taken_over", taken);
+    }
+}
+
+/// What an earlier attempt leaves of a file of records.
+pub(super) struct Beginning {
+    /// The records are in it.
+    pub(super) writer: RecordsWriter,
+    pub(super) facts: Vec<Facts>,
+    pub(super) known: Vec<KnownFile>,
+}
+
+/// Facts of a record, if all that can be checked without reading its file fits.
+fn usable(
+    kind: ChecksumType,
+    source: &SourceFile,
+    known: &KnownFile,
+    identity: &FileIdentity,
+    package: Package,
+) -> Option<Facts> {
+    let locator = &known.locator;
+    let checksum = known.sums.first().filter(|sum| sum.kind() == kind && **sum == identity.checksum)?.clone();
+    let same_file = identity.size == locator.size && identity.mtime == u64::try_from(locator.mtime.0).unwrap_or(0);
+    let listed = source.expected.as_ref().is_none_or(|expected| known.sums.contains(expected));
+    let named = package_file_name(&package.nevra()).is_ok();
+    (same_file && listed && named).then(|| facts(package, locator.size, locator.mtime.0, checksum, known.content))
 }
 
 /// Opens a regular file; links, pipes and devices are refused, and do not block.
@@ -176,6 +275,15 @@ impl<'a> Checkpointer<'a> {
     pub(super) fn new(context: &'a JobContext, pace: Pace) -> Self {
         let (owner, last) = (*context.spec.key().as_bytes(), Instant::now());
         Self { context, owner, pace, number: 0, last, files: Vec::new(), broken: false }
+    }
+
+    /// Notes files whose records are in the file before any was added here, and makes the first checkpoint: the next
+    /// attempt need not find what this one found.
+    pub(super) fn begins_with(&mut self, writer: &mut RecordsWriter, files: Vec<KnownFile>) {
+        if !files.is_empty() {
+            self.files = files;
+            self.write(writer);
+        }
     }
 
     /// Notes the file whose record was just added, and makes a checkpoint when it is time.

@@ -149,6 +149,7 @@ fn r2_a_later_attempt_reads_only_the_rest() {
     assert_eq!(second.result.as_ref().unwrap(), &source.undisturbed(), "the same bytes");
     assert_eq!((second.count("rpm_files_taken_over"), second.count("rpm_files")), (12, total as u64 - 12));
     assert_eq!(second.count("rpm_read_bytes"), source.size_of(12..total));
+    assert_eq!(second.count("records_kept"), 12, "these are not even written again");
     let said = format!("12 of {total} packages were taken over from earlier attempts, {} read", total - 12);
     assert!(second.log.contains(&said), "{}", second.log);
 }
@@ -169,6 +170,7 @@ fn r2_each_attempt_goes_on_from_the_ones_before() {
     // And one that was killed after it had read all, while it compiled universes.
     let fourth = attempt(&case, source.spec(), 4, &[3]);
     assert_eq!((fourth.count("rpm_files_taken_over"), fourth.count("rpm_files")), (total as u64, 0));
+    assert_eq!(fourth.count("records_kept"), total as u64);
     assert_eq!(fourth.result.unwrap(), third.result.unwrap());
 }
 
@@ -192,6 +194,7 @@ fn r2_files_that_changed_meanwhile_are_read_again() {
     fs::rename(moved, source.path.join("moved").join(moved.file_name().unwrap())).unwrap();
     let second = attempt(&case, source.spec(), 2, &[1]);
     assert_eq!(second.count("rpm_files"), 4, "these three, and the last");
+    assert_eq!(second.count("records_kept"), 0, "the third file is in the first checkpoint");
     assert_eq!(second.result.unwrap(), source.undisturbed());
     // A checksum of another type was never made.
     let mut params = pkgset_params(std::slice::from_ref(&source.path));

@@ -1,6 +1,6 @@
 //! Times universe, gather and repoclosure over directories of RPMs.
 //!
-//! `cargo run --release -p tutti-depsolve --example measure -- REQUEST.json [lookaside:]DIRECTORY…`; with `LIST=file` in the environment
+//! `cargo run --release -p tutti-depsolve --example solve_and_time -- REQUEST.json [lookaside:]DIRECTORY…`; with `LIST=file` in the environment
 //! the result is written there, one line a package, in a form that compares with other solvers'.
 
 #![expect(clippy::unwrap_used, reason = "a tool for measuring by hand")]
