@@ -38,8 +38,8 @@ use crate::records_reader::{Format, check_ends, decode_block, decode_part, read_
 const MAGIC: &[u8; 8] = b"TUTTICKP";
 /// Version of the layout; raised with each change of it, also of the records' own.
 const VERSION: u32 = 2;
-/// Largest index, in bytes: some 200 bytes a record.
-const MAX_INDEX: u64 = 64 << 20;
+/// Largest index, in bytes: some 300 bytes a record, and one may cover all of a package set.
+const MAX_INDEX: u64 = 256 << 20;
 const FORMAT: Format = Format { magic: MAGIC, version: VERSION, max_index: MAX_INDEX };
 /// Most bytes that all checkpoints together may keep in memory.
 const MAX_KEPT: u64 = 1 << 30;
