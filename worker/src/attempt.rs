@@ -87,6 +87,8 @@ pub(crate) struct Status {
     pub(crate) phase: String,
     pub(crate) done: u64,
     pub(crate) total: u64,
+    /// What a person should know of the host as long as the attempt is there.
+    pub(crate) condition: Option<String>,
 }
 
 /// How an attempt ended.
@@ -189,17 +191,13 @@ async fn attempt(
     // A test ends the worker here, as a poison job does.
     let _ = tutti_failpoint::hit_for("worker.attempt.running", &order.job_name);
     let end = match sent {
-        Ok(()) => Box::pin(watch_child(order, begin, &mut child, &mut lines, &mut stop, &status, conditions)).await,
+        Ok(()) => Box::pin(watch_child(order, begin, &family, &mut lines, &mut stop, &status, conditions)).await,
         // A child that could not even read its request says more by its status.
         Err(_) => End::Exited,
     };
     tutti_failpoint::pass("worker.attempt.ended");
-    let exit = end_child(&end, &mut child, stdin, &family).await;
-    let left = family.extinguish().await;
+    let exit = end_child(&end, &mut child, stdin, &family, |left| status(undying(order, left))).await;
     tutti_failpoint::pass("worker.attempt.extinguished");
-    if !left.is_empty() {
-        conditions.push(format!("processes {left:?} of {} cannot be killed", order.job_name));
-    }
     let failure = match end {
         End::Reported(Report { ending: Ending::Failure(failure), counters, cpu_ms, peak_memory }) => {
             let ending = Ending::Failure(undermined(order, failure).await);
@@ -240,7 +238,7 @@ async fn prepare_patiently(
         if tutti_files::trouble_of(&error).is_none() || begin.elapsed() >= VOLUME {
             return Err(error.into());
         }
-        status(Status { phase: format!("waits: {}", error.one_line()), done: 0, total: 0 });
+        status(Status { phase: format!("waits: {}", error.one_line()), ..Status::default() });
         tokio::select! {
             wanted = stop_order(stop) => return Err(wanted.failure),
             () = tokio::time::sleep(pause) => {}
@@ -346,11 +344,11 @@ async fn send_request(
 }
 
 /// Waits for the result, the end of the process, an order to stop, or a deadline. Every branch may be dropped and
-/// polled anew: [`Lines`] keeps what it has read, `watch` and `wait` keep their state.
+/// polled anew: [`Lines`] keeps what it has read, `watch` and the process its state.
 async fn watch_child(
     order: &Order,
     begin: Instant,
-    child: &mut Child,
+    family: &Family,
     lines: &mut Lines,
     stop: &mut watch::Receiver<Option<Stop>>,
     status: &impl Fn(Status),
@@ -365,7 +363,7 @@ async fn watch_child(
             () = tokio::time::sleep_until(wall.min(idle)) => return End::Stopped(too_long(order, wall <= idle, &last)),
             line = lines.next() => match line {
                 Ok(Some(Line::Progress { phase, done, total })) => {
-                    let now = Status { phase: crate::error::one_line(&phase), done, total };
+                    let now = Status { phase: crate::error::one_line(&phase), done, total, condition: None };
                     if now != last {
                         idle = Instant::now() + order.idle;
                         last = now.clone();
@@ -378,7 +376,7 @@ async fn watch_child(
                 Ok(None) => return End::Exited,
                 Err(error) => return End::Broken(error.to_string()),
             },
-            _ = child.wait() => return End::Exited,
+            () = family.leader_ended() => return End::Exited,
         }
     }
 }
@@ -409,24 +407,32 @@ fn too_long(order: &Order, wall: bool, last: &Status) -> Stop {
     Stop { failure: error.into(), grace: Duration::from_secs(3) }
 }
 
-/// Ends the leader and takes its status. What it leaves is the caller's to kill.
-async fn end_child(end: &End, child: &mut Child, stdin: ChildStdin, family: &Family) -> Option<ExitStatus> {
-    let ended = match end {
-        End::Stopped(stop) => {
-            family.ask_to_end(stop.grace).await;
-            None
-        }
+/// What is told of an attempt whose processes do not die: until they do, its slot is not free.
+fn undying(order: &Order, left: &str) -> Status {
+    let phase = format!("waits: its processes live on after SIGKILL: {left}");
+    let condition = format!(
+        "{} has processes that live on after SIGKILL, and its slot until they are gone: {left}; hint: they wait for a disk or a file server, mostly: mend that, or restart the host",
+        order.job_name
+    );
+    Status { phase, condition: Some(condition), ..Status::default() }
+}
+
+/// Ends the leader and all that it started, and takes its status. Returns when they are dead.
+async fn end_child(
+    end: &End,
+    child: &mut Child,
+    stdin: ChildStdin,
+    family: &Family,
+    tell: impl FnMut(&str),
+) -> Option<ExitStatus> {
+    match end {
+        End::Stopped(stop) => family.ask_to_end(stop.grace).await,
         // It kills what it has left by itself before it ends.
-        End::Reported(_) | End::Exited => timeout(SHORT, child.wait()).await.ok(),
-        End::Broken(_) => None,
-    };
-    let status = match ended {
-        Some(status) => status.ok(),
-        None => {
-            let _ = family.extinguish().await;
-            timeout(SHORT, child.wait()).await.ok().and_then(Result::ok)
-        }
-    };
+        End::Reported(_) | End::Exited => drop(timeout(SHORT, family.leader_ended()).await),
+        End::Broken(_) => {}
+    }
+    family.extinguish(tell).await;
+    let status = child.try_wait().ok().flatten();
     // Until here it was the child's sign that we live.
     drop(stdin);
     status

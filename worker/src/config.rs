@@ -123,6 +123,9 @@ pub enum WorkerError {
         #[source]
         source: io::Error,
     },
+    /// It was stopped, and processes of its jobs would not die.
+    #[error("ends though processes of its jobs live on after SIGKILL: {0}")]
+    Survivors(String),
     /// The thread that starts processes cannot be started.
     #[error("failed to start the thread that starts processes")]
     Spawner(#[source] io::Error),

@@ -96,13 +96,17 @@ impl RunnerError {
     }
 }
 
-/// An error and those below it in one line, as [`RunnerError::one_line`].
+/// An error and those below it in one line, as [`RunnerError::one_line`]. What is said already is not said again:
+/// libraries repeat in an error what stands below it.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         below = error.source();
     }
     one_line(&text)

@@ -24,7 +24,10 @@ use tutti_proto::worker::{
     session_response::Message as Down, worker_service_client::WorkerServiceClient,
 };
 
-use crate::offer::duration;
+use crate::{
+    error::{chain, one_line},
+    offer::duration,
+};
 
 /// Messages that may wait for the network. Full means a controller that does not read: the connection is given up,
 /// the next one states everything again.
@@ -185,7 +188,7 @@ async fn connection(
     let first = match timeout(PATIENCE, incoming.message()).await {
         Ok(Ok(Some(first))) => first,
         Ok(Ok(None)) => return Ending::Lost("closed before its first message".into()),
-        Ok(Err(status)) => return Ending::Lost(status.to_string()),
+        Ok(Err(status)) => return Ending::Lost(said(&status)),
         Err(_) => return Ending::Lost(format!("no first message within {PATIENCE:?}")),
     };
     let newest = links.hello.borrow().last_epoch;
@@ -227,7 +230,7 @@ async fn receive(incoming: &mut tonic::Streaming<SessionResponse>, links: &Links
         let message = match message {
             Ok(Some(message)) => message,
             Ok(None) => return Ending::Lost("closed".into()),
-            Err(status) => return Ending::Lost(status.to_string()),
+            Err(status) => return Ending::Lost(said(&status)),
         };
         match &message.message {
             Some(Down::GoAway(away)) => return Ending::GoAway(pause_of(away)),
@@ -275,7 +278,7 @@ async fn open(
     let stream = timeout(PATIENCE, client.session(ReceiverStream::new(receiver)))
         .await
         .map_err(|_| format!("no session within {PATIENCE:?}"))?
-        .map_err(|status| status.to_string())?;
+        .map_err(|status| said(&status))?;
     Ok((outgoing, stream.into_inner()))
 }
 
@@ -301,14 +304,12 @@ fn prepare(endpoint: &str, tls: Option<&Tls>) -> Result<Endpoint, String> {
     Ok(prepared)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text = format!("{text}: {error}");
-        below = error.source();
+/// What a controller, or the connection to it, answered.
+fn said(status: &tonic::Status) -> String {
+    match status.message() {
+        "" => status.code().description().to_owned(),
+        message => one_line(message),
     }
-    text
 }
 
 #[cfg(test)]

@@ -254,8 +254,8 @@ impl State {
     /// Notes how far a running attempt is.
     pub(crate) fn progress(&mut self, key: &Key, now: Status) {
         if let Some(Slot::Running { status, changed, .. }) = self.slots.get_mut(key) {
+            *changed |= *status != now;
             *status = now;
-            *changed = true;
         }
     }
 
@@ -371,6 +371,14 @@ impl State {
         (self.slots.keys().map(Key::to_proto).collect(), self.epoch)
     }
 
+    /// Conditions that end with running attempts.
+    fn passing(&self) -> impl Iterator<Item = &String> {
+        self.slots.values().filter_map(|slot| match slot {
+            Slot::Running { status, .. } => status.condition.as_ref(),
+            Slot::Done { .. } => None,
+        })
+    }
+
     /// The whole state.
     pub(crate) fn sync(&self) -> proto::Sync {
         let running = self.slots.iter().filter_map(|(key, slot)| match slot {
@@ -380,7 +388,8 @@ impl State {
         proto::Sync {
             running: running.collect(),
             free: Some(self.free()),
-            conditions: self.conditions.iter().cloned().collect(),
+            // Those that end with their attempts first: a controller keeps a few only.
+            conditions: self.passing().chain(&self.conditions).cloned().collect(),
             acknowledged_sequence: self.acknowledged,
             draining: self.draining,
         }
@@ -388,7 +397,7 @@ impl State {
 }
 
 fn job_status(key: &Key, status: &Status) -> proto::JobStatus {
-    let Status { phase, done, total } = status.clone();
+    let Status { phase, done, total, .. } = status.clone();
     proto::JobStatus { fence: Some(key.to_proto()), phase, done, total }
 }
 

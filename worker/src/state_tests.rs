@@ -187,7 +187,7 @@ fn progress_is_told_once_per_change() {
     let key = Key::of(&fence(1)).unwrap();
     assert_eq!(state.take_progress(), None);
     for done in 1..=3 {
-        state.progress(&key, Status { phase: "p".into(), done, total: 3 });
+        state.progress(&key, Status { phase: "p".into(), done, total: 3, condition: None });
     }
     assert!(state.has_progress());
     let Some(Up::Progress(progress)) = state.take_progress() else { panic!() };

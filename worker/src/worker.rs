@@ -39,6 +39,9 @@ use crate::{
 const PROGRESS: Duration = Duration::from_millis(200);
 /// How long a worker that shall end waits for outcomes to be settled; they are journaled.
 const SETTLE: Duration = Duration::from_secs(10);
+/// How long a worker that was stopped waits for processes that do not die: longer than their grace. Then it ends without
+/// them, and says so; what they were to do is given to others, and their fences keep them from harm.
+const STUBBORN: Duration = Duration::from_secs(25);
 
 type Ended = BoxFuture<'static, (Key, Result<(Outcome, Vec<String>), JoinError>)>;
 
@@ -79,10 +82,12 @@ impl Worker {
         let token = CancellationToken::new();
         let session = session::run(route, links, worker.tracker.clone(), token.clone());
         drop(tutti_telemetry::task::spawn_named("session", &worker.tracker, &token, session));
-        Box::pin(worker.work(&mut event, &mut status, &shutdown)).await;
+        let worked = Box::pin(worker.work(&mut event, &mut status, &shutdown)).await;
         token.cancel();
         // The session may wait for room in a channel that is no longer read.
         drop(event);
+        // Attempts whose processes live on would be waited for in vain.
+        worked?;
         worker.tracker.close();
         worker.tracker.wait().await;
         tracing::info!(unsettled = worker.state.unsettled(), "worker ends");
@@ -137,9 +142,10 @@ impl Worker {
         event: &mut mpsc::Receiver<Event>,
         status: &mut mpsc::Receiver<(Key, Status)>,
         shutdown: &Shutdown,
-    ) {
+    ) -> Result<(), WorkerError> {
         let mut progress_at = Instant::now();
         let (mut draining, mut stopped) = (false, false);
+        let mut stubborn = None;
         // Since when nothing runs any more and nothing new can start.
         let mut quiet = None;
         loop {
@@ -147,13 +153,18 @@ impl Worker {
             let busy = !draining || self.state.running() > 0 || !self.ended.is_empty();
             quiet = if busy { None } else { quiet.or(Some(Instant::now())) };
             if quiet.is_some_and(|since| self.is_over(since, stopped)) {
-                return;
+                return Ok(());
+            }
+            if stubborn.is_some_and(|end| Instant::now() >= end) && self.state.running() > 0 {
+                return Err(WorkerError::Survivors(self.state.sync().conditions.join("; ")));
             }
             let wake = self.next_wake(progress_at, quiet);
+            let wake = stubborn.map_or(wake, |end| wake.min(end));
             // Every branch may be dropped: channels keep what was not taken, FuturesUnordered keeps its futures.
             tokio::select! {
                 () = shutdown.stop.cancelled(), if !stopped => {
                     (stopped, draining) = (true, true);
+                    stubborn = Some(Instant::now() + STUBBORN);
                     self.drain();
                     tracing::info!(running = self.state.running(), "stopping: ends what runs");
                     let effects = self.state.stop_all(FailureClass::Cancelled, "the worker was stopped");
@@ -165,7 +176,7 @@ impl Worker {
                 }
                 received = event.recv() => match received {
                     Some(event) => self.on_event(event),
-                    None => return,
+                    None => return Ok(()),
                 },
                 Some((key, status)) = status.recv() => self.state.progress(&key, status),
                 Some((key, result)) = self.ended.next() => self.on_end(&key, result),

@@ -90,7 +90,8 @@ impl Failpoints {
 
 fn act(action: &Action, name: &'static str, occurrence: u64) -> Result<(), FailpointError> {
     match action {
-        Action::Error => return Err(FailpointError { name, occurrence }),
+        Action::ErrorUntil(path) if path.exists() => {}
+        Action::Error | Action::ErrorUntil(_) => return Err(FailpointError { name, occurrence }),
         Action::Sleep(duration) => std::thread::sleep(*duration),
         Action::PauseFile(path) => {
             while !path.exists() {
@@ -164,6 +165,16 @@ mod tests {
         points.hit("b", None).unwrap_err();
         points.hit("a", None).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "a 1\nb 1\na 2\n");
+    }
+
+    #[test]
+    fn fails_until_the_file_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("go");
+        let points = armed(&format!("a=error-until({})", path.display()));
+        assert!(points.hit("a", None).is_err() && points.hit("a", None).is_err());
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(points.hit("a", None), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!
 //! * `TUTTI_FAILPOINTS="name=action[@occurrence];…"` arms points. The occurrence counts from 1 per name and process;
 //!   without one the action happens at every hit. Actions: `kill` (SIGKILL to this process, nothing is flushed),
-//!   `exit` or `exit(status)`, `error`, `sleep(milliseconds)`, `pause-file(path)` (waits until the file exists).
+//!   `exit` or `exit(status)`, `error`, `error-until(path)` (an error until the file exists), `sleep(milliseconds)`,
+//!   `pause-file(path)` (waits until the file exists).
 //!   `name[subject]` arms a point for one subject only, where the point has one ([`hit_for`]): for `job.*` points the
 //!   job's name, or `JOB#ATTEMPT` for one attempt at it.
 //! * `TUTTI_FAILPOINT_LOG=file` appends a line `name occurrence` for each hit, which is how a test learns the points

@@ -13,6 +13,8 @@ pub(crate) enum Action {
     Exit(i32),
     /// Returns an error from the point.
     Error,
+    /// Returns an error from the point until the file exists.
+    ErrorUntil(PathBuf),
     /// Blocks the thread.
     Sleep(Duration),
     /// Blocks the thread until the file exists.
@@ -75,6 +77,7 @@ fn parse_action(text: &str) -> Result<Action, &'static str> {
             Ok(milliseconds) => Ok(Action::Sleep(Duration::from_millis(milliseconds))),
             Err(_) => Err("no milliseconds"),
         },
+        ("error-until", Some(path)) if !path.is_empty() => Ok(Action::ErrorUntil(PathBuf::from(path))),
         ("pause-file", Some(path)) if !path.is_empty() => Ok(Action::PauseFile(PathBuf::from(path))),
         _ => Err("unknown action"),
     }

@@ -174,7 +174,7 @@ impl Actor {
         if sync.draining {
             self.workers.set_draining(executor, true);
         }
-        let conditions = sync.conditions.iter().take(8).map(|condition| clip(condition, 200)).collect();
+        let conditions = sync.conditions.iter().take(8).map(|condition| clip(condition, 500)).collect();
         self.workers.set_conditions(executor, conditions);
         let mut stray = false;
         for status in sync.running {
