@@ -55,7 +55,7 @@ pub enum StoreError {
     },
     /// The file is open in a process of this host.
     #[error(
-        "the state file {} is in use by another tutti process, number {process} (hint: wait for it, or stop it)",
+        "the state file {} is in use by another tutti process, number {process} (hint: {hint})",
         path.display()
     )]
     InUse {
@@ -63,6 +63,8 @@ pub enum StoreError {
         path: PathBuf,
         /// Its process id.
         process: u32,
+        /// What to do.
+        hint: &'static str,
     },
     /// The file belongs to a process that cannot be seen from here.
     #[error(

@@ -266,7 +266,10 @@ fn may_follow(world: &dyn World, path: &Path, tail: &Record, take_over: TakeOver
     match world.judge(path, tail) {
         // It may have died before it had its copy.
         Judgement::Dead => Ok(tail.state == State::Forced),
-        Judgement::Alive => Err(StoreError::InUse { path: path.to_owned(), process: tail.process }),
+        Judgement::Alive => {
+            let hint = process::hint(tail);
+            Err(StoreError::InUse { path: path.to_owned(), process: tail.process, hint })
+        }
         Judgement::Elsewhere(_) if take_over == TakeOver::FromElsewhere => Ok(true),
         Judgement::Elsewhere(why) => {
             Err(StoreError::OwnedElsewhere { path: path.to_owned(), owner: tail.to_string(), why })

@@ -96,6 +96,17 @@ fn lives(record: &Record) -> bool {
     !matches!(stat.state, b'Z' | b'X') || threads() > 1
 }
 
+/// What to do about an owner that lives.
+pub(super) fn hint(record: &Record) -> &'static str {
+    match stat(record.process) {
+        Some(stat) if matches!(stat.state, b'Z' | b'X') => {
+            "it was killed, but a thread of it still waits for a disk or a file server: mend that, or restart the host"
+        }
+        Some(stat) if matches!(stat.state, b'T' | b't') => "it is stopped: kill -CONT lets it go on",
+        _ => "wait for it, or stop it",
+    }
+}
+
 struct Stat {
     state: u8,
     started: u64,
