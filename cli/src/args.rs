@@ -51,8 +51,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Print a job's log
     Logs(LogsArgs),
-    /// Stop a compose
-    Cancel(OneArgs),
+    /// Stop a compose: what is done is kept, what runs is ended; retry goes on with it
+    Cancel(CancelArgs),
     /// Run failed jobs again, of a DOOMED compose too; finished jobs are kept. A failable job that the rest of the
     /// compose has gone on without cannot be retried: make a new compose
     Retry(RetryArgs),
@@ -261,6 +261,15 @@ pub(crate) struct OneArgs {
     /// Print JSON
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    #[command(flatten)]
+    pub(crate) one: OneArgs,
+    /// Say nothing where all is well
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 /// What to do about a process on another host.

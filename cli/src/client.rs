@@ -12,8 +12,8 @@ use tutti_proto::compose::{
 
 use crate::{
     args::{
-        ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, TakeOverArgs,
-        WatchArgs, WhyArgs,
+        CancelArgs, ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs,
+        TakeOverArgs, WatchArgs, WhyArgs,
     },
     compose,
     connect::connect,
@@ -21,6 +21,9 @@ use crate::{
     progress::{self, Format, status_word},
     report, spec, watch as follow,
 };
+
+/// Jobs named in one line.
+const NAMED: usize = 20;
 
 /// A client, and what must be ended after its use.
 struct Place {
@@ -149,11 +152,22 @@ async fn print_log(client: &mut ComposeServiceClient<Channel>, request: LogsRequ
     Ok(())
 }
 
-pub(crate) async fn cancel(args: OneArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
-    let result = place.client.cancel(CancelRequest { compose_id: args.compose_id }).await;
+pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
+    let CancelArgs { one: args, quiet } = args;
+    let id = args.compose_id;
+    let mut place = Place::open(&args.place, &args.take_over, &id, false).await?;
+    let result = place.client.cancel(CancelRequest { compose_id: id.clone() }).await;
+    let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
     place.close().await?;
     result?;
+    // It is cancelled, whether it can be looked at or not.
+    let show = shown.map(tonic::Response::into_inner).unwrap_or_default();
+    if args.format == Format::Json {
+        progress::print_json(&progress::compose_object(&show.summary.clone().unwrap_or_default()))?;
+    } else if !quiet {
+        eprintln!("cancelled {id}{}", report::remains(&show));
+        eprintln!("hint: {}", report::again(&id));
+    }
     Ok(0)
 }
 
@@ -164,13 +178,22 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
     let retried = place.client.retry(request).await;
     let result = match retried {
         Ok(response) => {
-            eprintln!("running again: {}", response.into_inner().jobs.join(" "));
+            if !args.output.quiet {
+                eprintln!("running again: {}", some(&response.into_inner().jobs));
+            }
             compose::follow(&mut place.client, &args.compose_id, reporter.as_mut()).await
         }
         Err(status) => Err(status.into()),
     };
     place.close().await?;
     compose::conclude(&result?, &args.output)
+}
+
+/// The first of many names.
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names[..names.len() - more].join(" ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
@@ -213,6 +236,9 @@ pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {
         };
         let cores = f64::from(worker.cpu_milli) / 1000.0;
         println!("{:<32} {:<8} {state:<9} {cores} cores  {}", worker.worker_id, worker.arch, worker.running.join(", "));
+        if !worker.connected {
+            println!("  {}", report::last_heard(&worker.last_seen));
+        }
         for condition in &worker.conditions {
             println!("  {condition}");
         }

@@ -133,6 +133,9 @@ pub(crate) fn conclude(show: &ShowResponse, output: &OutputArgs) -> Result<u8> {
                 print!("{}", report::render(show));
             }
             println!("Compose dir: {}", summary.compose_dir);
+            if let Some(hint) = report::after(&summary) {
+                eprintln!("{hint}");
+            }
         }
     }
     Ok(watch::exit_status(summary.status, output.strict))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use tutti_proto::compose::{Attempt, Job, JobState, ShowResponse};
+use tutti_proto::compose::{Attempt, ComposeStatus, ComposeSummary, Job, JobState, ShowResponse};
 
 use crate::progress::{millis, seconds_between, state_word, status_word};
 
@@ -67,6 +67,46 @@ pub(crate) fn render(show: &ShowResponse) -> String {
         let _ = writeln!(out, "\nStatus: {}{}", status_word(summary.status), took.unwrap_or_default());
     }
     out
+}
+
+/// What a compose that was cancelled has and still does, for the end of a sentence.
+pub(crate) fn remains(show: &ShowResponse) -> String {
+    let Some(summary) = &show.summary else { return String::new() };
+    let count = |wanted: &[JobState]| {
+        show.jobs.iter().filter(|job| wanted.iter().any(|state| job.state == i32::from(*state))).count()
+    };
+    let published = count(&[JobState::Published]);
+    let mut text = format!(": {published} of {} jobs are done and kept", summary.jobs_total);
+    match count(&[JobState::Offered, JobState::Running, JobState::Committed]) {
+        0 => {}
+        1 => text += ", 1 that runs is being ended",
+        count => text += &format!(", {count} that run are being ended"),
+    }
+    text
+}
+
+/// How to go on with a compose that ended without all of its jobs.
+pub(crate) fn again(id: &str) -> String {
+    format!("tutti retry {id} runs what is not done")
+}
+
+/// What to do about a compose that ended badly, for people.
+pub(crate) fn after(summary: &ComposeSummary) -> Option<String> {
+    let id = &summary.compose_id;
+    match ComposeStatus::try_from(summary.status).unwrap_or_default() {
+        ComposeStatus::Terminated => Some(format!("{id} is TERMINATED: it was cancelled; hint: {}", again(id))),
+        ComposeStatus::Doomed => Some(format!("{id} is DOOMED; hint: once its causes are mended, {}", again(id))),
+        _ => None,
+    }
+}
+
+/// Since when a worker is silent.
+pub(crate) fn last_heard(at: &Option<prost_types::Timestamp>) -> String {
+    let Some(at) = millis(at).and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()) else {
+        return "never heard".to_owned();
+    };
+    let ago = jiff::Timestamp::now().as_second().saturating_sub(at.as_second()).max(0);
+    format!("last heard at {at:.0}, {ago} s ago")
 }
 
 fn by_kind(jobs: &[Job]) -> BTreeMap<String, Row> {

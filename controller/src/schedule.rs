@@ -15,6 +15,8 @@ use crate::lifecycle::Timestamp;
 
 /// A ready job that has waited this long for room has a worker kept free for it.
 pub const HOLD_AFTER_MS: i64 = 30_000;
+/// Why no job runs where there are no workers.
+pub(crate) const NOBODY: &str = "no worker is known";
 
 /// A job that waits for a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +143,7 @@ struct Fit {
 impl Round {
     fn place(&mut self, job: &ReadyJob, now: Timestamp) -> Result<Assignment, Vec<(String, String)>> {
         if self.workers.is_empty() {
-            return Err(vec![(String::new(), "no worker is known".to_owned())]);
+            return Err(vec![(String::new(), NOBODY.to_owned())]);
         }
         let able: Vec<Result<(), String>> = self.workers.iter().map(|worker| able(job, worker)).collect();
         let open = |index: &usize| able.get(*index).is_some_and(Result::is_ok);

@@ -45,7 +45,8 @@ pub enum ServerError {
     Insecure(SocketAddr),
     /// The socket's directory lets others in.
     #[error(
-        "directory {path} of the socket is not private (mode {mode:o}, owner {owner}): it must be ours with mode 0700"
+        "directory {} of the socket is not private (mode {mode:04o}, owner's uid {owner}): it must be our own with mode 0700 (hint: {})",
+        path.display(), private(path, *mode, *owner)
     )]
     Directory {
         /// Directory.
@@ -87,6 +88,16 @@ impl std::fmt::Display for Listen {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "http://{address}"),
         }
+    }
+}
+
+/// How a socket's directory becomes private. One that is shared by its meaning (`/tmp`) is left as it is.
+fn private(path: &Path, mode: u32, owner: u32) -> String {
+    let elsewhere = "name a socket in a directory that is not there yet: it is made so";
+    if mode & 0o1000 == 0 && owner == rustix::process::geteuid().as_raw() {
+        format!("chmod 700 {}, or {elsewhere}", path.display())
+    } else {
+        elsewhere.to_owned()
     }
 }
 
@@ -144,7 +155,7 @@ async fn bind_unix(path: &Path) -> Result<UnixListener, ServerError> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
     let metadata = fs::metadata(directory).map_err(failed)?;
-    let (mode, owner) = (metadata.mode() & 0o777, metadata.uid());
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
     if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
         return Err(ServerError::Directory { path: directory.to_owned(), mode, owner });
     }

@@ -28,6 +28,11 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// The target directory is something else.
+    #[error(
+        "target directory {0} is a file, or a link to nothing, and no directory (hint: name a directory, or one that is not there yet: it is made)"
+    )]
+    NoDirectory(PathBuf),
     /// A blob's bytes are not those that its name says.
     #[error("blob {digest} has other bytes than its name says ({path})")]
     Digest {
@@ -56,7 +61,7 @@ impl VolumeError {
     pub fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Io { source, .. } => tutti_files::trouble(source),
-            Self::Digest { .. } | Self::Respins { .. } | Self::Failpoint(_) => None,
+            Self::NoDirectory(_) | Self::Digest { .. } | Self::Respins { .. } | Self::Failpoint(_) => None,
         }
     }
 }
@@ -80,7 +85,7 @@ const CLAIM: &str = "work/tutti/claim";
 /// # Errors
 /// When the target directory cannot be written.
 pub fn reserve(target: &Path, id_prefix: &str, first: u32) -> Result<(u32, PathBuf), VolumeError> {
-    fs::create_dir_all(target).map_err(at("create target directory", target))?;
+    make_target(target)?;
     for respin in first..RESPIN_LIMIT {
         let dir = target.join(format!("{id_prefix}{respin}"));
         if claim(&dir, Claim::New)? {
@@ -95,9 +100,16 @@ pub fn reserve(target: &Path, id_prefix: &str, first: u32) -> Result<(u32, PathB
 /// # Errors
 /// When the target directory cannot be written.
 pub fn reserve_exact(target: &Path, id: &str) -> Result<Option<PathBuf>, VolumeError> {
-    fs::create_dir_all(target).map_err(at("create target directory", target))?;
+    make_target(target)?;
     let dir = target.join(id);
     Ok(claim(&dir, Claim::NewOrEmpty)?.then_some(dir))
+}
+
+fn make_target(target: &Path) -> Result<(), VolumeError> {
+    match fs::create_dir_all(target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(VolumeError::NoDirectory(target.to_owned())),
+        result => result.map_err(at("create target directory", target)),
+    }
 }
 
 fn claim(dir: &Path, claim: Claim) -> Result<bool, VolumeError> {

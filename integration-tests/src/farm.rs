@@ -68,6 +68,8 @@ impl Drop for Process {
 pub struct Farm {
     directory: PathBuf,
     address: String,
+    /// The controller's variables.
+    environment: Vec<(String, String)>,
     /// Workers by name.
     pub workers: Vec<(String, Process)>,
     // Dropped last: workers that lose their controller first would only wait.
@@ -81,13 +83,15 @@ impl Farm {
         Self::start_with(directory, workers, &[])
     }
 
-    /// As [`start`](Self::start), with variables for the workers.
+    /// As [`start`](Self::start), with variables for the controller and these workers.
     #[must_use]
     pub fn start_with(directory: &Path, workers: usize, environment: &[(&str, &str)]) -> Self {
         // In a directory of its own: the socket's must be 0700 and its path short.
         let address = format!("unix:{}", directory.join("run/c").display());
-        let controller = controller(directory, &address);
-        let mut farm = Self { directory: directory.to_owned(), address, workers: Vec::new(), controller };
+        let own: Vec<_> = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let controller = controller(directory, &address, &own);
+        let directory = directory.to_owned();
+        let mut farm = Self { directory, address, environment: own, workers: Vec::new(), controller };
         for number in 1..=workers {
             farm.add_worker(&format!("worker-{number}"), environment);
         }
@@ -149,7 +153,7 @@ impl Farm {
     /// Starts the controller again, on the same state and address.
     pub fn restart_controller(&mut self) {
         self.controller.kill();
-        self.controller = controller(&self.directory, &self.address);
+        self.controller = controller(&self.directory, &self.address, &self.environment);
     }
 
     /// The controller's address.
@@ -186,9 +190,9 @@ impl Farm {
     }
 }
 
-fn controller(directory: &Path, address: &str) -> Process {
+fn controller(directory: &Path, address: &str, environment: &[(String, String)]) -> Process {
     let mut command = tutti(["controller", "--listen", address, "--state-dir"]);
-    command.arg(directory.join("state"));
+    command.arg(directory.join("state")).envs(environment.iter().map(|(name, value)| (name, value)));
     start(command, directory, "controller", Some("listening"))
 }
 

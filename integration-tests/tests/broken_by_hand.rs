@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -348,10 +349,16 @@ fn names_that_do_not_exist() {
     says(&ask(&["show", &id]), &["has no work/tutti/state.redb", "hint: "]);
 }
 
-/// A farm with a worker that holds a job, and the compose.
+/// A farm with a worker that holds a job until `go` is there, and the compose. No worker is taken for lost before `lost` is
+/// there.
 fn farm_at(scratch: &Scratch, job: &str) -> (Farm, String) {
     let config = sources::demo(&scratch.join("demo"));
-    let point = format!("job.run.before[{job}]=pause-file({})", scratch.join("go").display());
+    let (go, lost) = (scratch.join("go"), scratch.join("lost"));
+    let point = format!(
+        "job.run.before[{job}]=pause-file({});worker.lost.before=error-until({})",
+        go.display(),
+        lost.display()
+    );
     let farm = Farm::start_with(scratch.path(), 1, &[("TUTTI_FAILPOINTS", &point)]);
     let mut submit = farm.client_command(&["submit"]);
     submit.arg("--config").arg(&config).arg("--target-dir").arg(scratch.join("composes"));
@@ -386,7 +393,15 @@ fn worker_whose_cable_is_pulled() {
     let frozen = pid(farm.workers[0].1.id());
     kill_process_group(frozen, Signal::STOP).unwrap();
     until(&farm, &["why", &id, job], &["runs on worker-1", "nothing was heard of worker-1", "may be dead or cut off"]);
-    until(&farm, &["why", &id, job], &["waits for a worker", "worker was lost"]);
+    until(&farm, &["drain"], &["worker-1", " gone ", "last heard at "]);
+    write(&scratch.join("lost"), "");
+    until(
+        &farm,
+        &["why", &id, job],
+        &["waits for a worker", "worker was lost", "worker-1: is gone, and was last heard "],
+    );
+    // It stays in the list.
+    until(&farm, &["drain"], &["worker-1", " gone ", "last heard at ", "what it ran was given to others"]);
     farm.add_worker("worker-2", &[]);
     let mut watcher = farm::watch(&farm, &id);
     let ended = watcher.finish(LIMIT);
@@ -414,7 +429,7 @@ fn why_says_what_stands_against_each_worker() {
     let id =
         submitted.stdout.split_whitespace().find(|word| word.starts_with("Demo-1-")).unwrap_or_default().to_owned();
     let nobody = farm.client(&["why", &id, "pkgset.repos"]).expect(0);
-    says(&nobody, &["waits for a worker", "it needs pkgset@", "no worker is known; hint: start one: tutti worker"]);
+    says(&nobody, &["waits for a worker", "it needs pkgset@", "no worker is there; hint: start one: tutti worker"]);
     says(&farm.client(&["why", &id, "metadata"]).expect(0), &["waits for ", "which is waiting"]);
     let point = format!("job.run.before[pkgset.repos]=pause-file({})", scratch.join("go").display());
     farm.add_worker("worker-1", &[("TUTTI_FAILPOINTS", &point)]);
@@ -452,10 +467,17 @@ fn controller_that_goes_away() {
         &["error: cannot reach the controller at unix:", "hint: is `tutti controller` running"],
     );
     farm.restart_controller();
-    // The worker is back, with its job, before that may end.
-    let deadline = Instant::now() + LIMIT;
-    while scratch::read(scratch.join("worker-1.log")).matches("session with the controller").count() < 2 {
+    // The worker is back, and has heard what it is to run, before the job may end: heartbeats follow that.
+    let heard = || {
+        let listed = farm.client(&["drain", "--format", "json"]).stdout;
+        let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap_or_default();
+        let there = listed.iter().find(|worker| text(worker, "worker_id") == "worker-1");
+        there.filter(|worker| worker["connected"] == true).and_then(|worker| worker["last_seen_ms"].as_i64())
+    };
+    let (deadline, mut beats) = (Instant::now() + LIMIT, BTreeSet::new());
+    while beats.len() < 4 {
         assert!(Instant::now() < deadline, "{}", scratch::read(scratch.join("worker-1.log")));
+        beats.extend(heard());
         std::thread::sleep(Duration::from_millis(50));
     }
     until(&farm, &["why", &id, "createrepo.Everything.x86_64"], &["runs on worker-1, attempt 1"]);

@@ -424,7 +424,12 @@ impl Actor {
             tracing::warn!(worker_id, executor = format!("{executor:016x}"), "worker suspected: it is silent");
             self.reschedule = true;
         }
-        for gone in self.workers.take_lost(self.timing.lease + self.timing.reassign_delay, now) {
+        // Tests look at workers that are suspected and not lost yet.
+        let lost_after = self.timing.lease + self.timing.reassign_delay;
+        if self.workers.any_lost(lost_after, now) && tutti_failpoint::hit("worker.lost.before").is_err() {
+            return;
+        }
+        for gone in self.workers.take_lost(lost_after, now) {
             tracing::warn!(worker_id = %gone.id, executor = format!("{:016x}", gone.executor), "worker lost: its lease ended");
             self.lose(&gone, &BTreeSet::new());
         }

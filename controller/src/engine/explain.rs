@@ -20,8 +20,12 @@ impl Explain<'_> {
     pub(super) fn job(&self, number: u32) -> Vec<String> {
         let mut lines = why(&self.live.compose, number);
         let Some(record) = self.live.compose.job(number) else { return lines };
+        let trouble = self.live.trouble_of(number);
         match record.state {
             JobState::Waiting => self.doomed(&mut lines),
+            // Nobody is asked meanwhile.
+            JobState::Ready if trouble.is_some() => drop(lines.remove(0)),
+            JobState::Ready if record.not_before.is_some_and(|until| until > self.now) => {}
             JobState::Ready => self.ready(&mut lines, number, record),
             JobState::Offered | JobState::Running => self.running(&mut lines, number, record),
             JobState::Failed => {
@@ -33,6 +37,7 @@ impl Explain<'_> {
             JobState::Published => lines.extend(took(record)),
             JobState::Verifying | JobState::Committed | JobState::Cancelled => {}
         }
+        lines.extend(trouble.cloned());
         lines.extend(attempts(record));
         if record.state.is_dead() {
             let blamed = match record.state {
@@ -73,7 +78,10 @@ impl Explain<'_> {
         lines.push(format!("it needs {needs}"));
         let known = self.workers.known();
         if known.is_empty() {
-            lines.push("no worker is known; hint: start one: tutti worker --controller ADDRESS".to_owned());
+            lines.push("no worker is there; hint: start one: tutti worker --controller ADDRESS".to_owned());
+        }
+        for (id, last_seen) in self.workers.departed() {
+            lines.push(format!("{id}: is gone, and was last heard {} ago", seconds(self.now.0 - last_seen.0)));
         }
         let unplaced = self.live.unplaced.get(&number);
         for worker in known {
@@ -102,7 +110,7 @@ impl Explain<'_> {
             lines.push(format!("{}: {line}", worker.id));
         }
         let general = unplaced.into_iter().flatten().filter(|(id, _)| id.is_empty());
-        lines.extend(general.map(|(_, reason)| reason.clone()).filter(|reason| reason != "no worker is known"));
+        lines.extend(general.map(|(_, reason)| reason.clone()).filter(|reason| reason != crate::schedule::NOBODY));
     }
 
     fn running(&self, lines: &mut Vec<String>, number: u32, record: &JobRecord) {
@@ -110,9 +118,16 @@ impl Explain<'_> {
         if let (Some(began), Some(first)) = (began, lines.first_mut()) {
             *first += &format!(", for {}", seconds(self.now.0 - began.0));
         }
-        if let Some(progress) = self.live.progress.get(&number).filter(|progress| !progress.phase.is_empty()) {
-            let of = if progress.total > 0 { format!(" of {}", progress.total) } else { String::new() };
-            lines.push(format!("it says: {} {}{of}", progress.phase, progress.done));
+        let told = self.live.trouble_of(number).is_some();
+        let progress = self.live.progress.get(&number).filter(|progress| !progress.phase.is_empty() && !told);
+        if let Some(progress) = progress {
+            let count = match (progress.done, progress.total) {
+                (0, 0) => String::new(),
+                (done, 0) => format!(" {done}"),
+                (done, total) => format!(" {done} of {total}"),
+            };
+            let says = if progress.phase.starts_with("waits: ") { "it " } else { "it says: " };
+            lines.push(format!("{says}{}{count}", progress.phase));
         }
         let Some(fence) = record.fence else { return };
         let Some(worker) = self.workers.known().into_iter().find(|worker| worker.executor == fence.executor) else {

@@ -103,12 +103,6 @@ impl Live {
         self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).filter(|_| open)
     }
 
-    /// What a job says that it waits for, or what keeps it from going on.
-    pub(super) fn waits(&self, number: u32) -> Option<&String> {
-        let own = self.progress.get(&number).map(|progress| &progress.phase);
-        self.trouble_of(number).or(own.filter(|phase| phase.starts_with("waits: ")))
-    }
-
     /// Tells the history once what was found in the store, before anything changes.
     pub(super) fn tell_found(&mut self, recorder: &mut Recorder, now: Timestamp) {
         if !std::mem::replace(&mut self.told, true) {

@@ -92,7 +92,11 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text += &format!(": {cause}");
+        let said = cause.to_string();
+        // Libraries repeat in an error what stands below it.
+        if !text.contains(&said) {
+            text += &format!(": {said}");
+        }
         source = cause.source();
     }
     if let Some(hint) = tutti_files::hint_of(error).filter(|_| !text.contains("hint: ")) {

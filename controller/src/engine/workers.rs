@@ -40,6 +40,10 @@ pub(super) struct Worker {
     sent: u64,
 }
 
+/// How long a worker whose lease ended is listed as gone, and how many are.
+const LISTED_MILLIS: i64 = 3_600_000;
+const MAX_LISTED: usize = 64;
+
 /// A worker that was taken out.
 pub(super) struct Gone {
     pub(super) executor: u64,
@@ -68,9 +72,19 @@ pub(super) struct Known {
     pub(super) last_seen: Timestamp,
 }
 
+/// A worker whose lease ended, as it was.
+struct Departed {
+    arch: String,
+    cpu_milli: u32,
+    memory_bytes: u64,
+    last_seen: Timestamp,
+}
+
 /// All workers, by incarnation.
 pub(super) struct Workers {
     by_executor: BTreeMap<u64, Worker>,
+    /// Those whose lease ended, by name: for people only.
+    departed: BTreeMap<String, Departed>,
     /// Who speaks for incarnations that ended with outcomes in their journal.
     heirs: BTreeMap<u64, u64>,
     next_session: u64,
@@ -82,7 +96,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Workers {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { by_executor: BTreeMap::new(), heirs: BTreeMap::new(), next_session: 1, epoch }
+        Self { by_executor: BTreeMap::new(), departed: BTreeMap::new(), heirs: BTreeMap::new(), next_session: 1, epoch }
     }
 
     /// Takes a worker's Hello. Returns its session, and answers with Welcome.
@@ -128,6 +142,7 @@ impl Workers {
             kept: BTreeSet::new(),
             sent: 0,
         };
+        self.departed.remove(&hello.worker_id);
         self.by_executor.insert(hello.incarnation, worker);
         let duration = |time: Duration| prost_types::Duration {
             seconds: time.as_secs() as i64,
@@ -274,9 +289,33 @@ impl Workers {
         self.take_where(|known, _| known == executor).pop().map(|gone| (gone, kept))
     }
 
-    /// Workers that were silent for longer than `limit`; they are forgotten.
+    /// Whether [`Workers::take_lost`] would take one.
+    pub(super) fn any_lost(&self, limit: Duration, now: Timestamp) -> bool {
+        self.by_executor.values().any(|worker| silence(worker, now) > limit)
+    }
+
+    /// Workers that were silent for longer than `limit`; they are forgotten, but for being listed a while, unless they
+    /// were asked to end.
     pub(super) fn take_lost(&mut self, limit: Duration, now: Timestamp) -> Vec<Gone> {
+        let lost = |worker: &&Worker| silence(worker, now) > limit && !worker.draining;
+        for worker in self.by_executor.values().filter(lost) {
+            let Worker { arch, cpu_milli, memory_bytes, last_seen, .. } = worker;
+            let (cpu_milli, memory_bytes, last_seen) = (*cpu_milli, *memory_bytes, *last_seen);
+            let departed = Departed { arch: arch.clone(), cpu_milli, memory_bytes, last_seen };
+            self.departed.insert(worker.id.clone(), departed);
+        }
+        let listed = |departed: &Departed| now.0 - departed.last_seen.0 < LISTED_MILLIS;
+        self.departed.retain(|_, departed| listed(departed));
+        while self.departed.len() > MAX_LISTED {
+            let oldest = self.departed.iter().min_by_key(|(_, departed)| departed.last_seen).map(|(id, _)| id.clone());
+            oldest.map(|id| self.departed.remove(&id));
+        }
         self.take_where(|_, worker| silence(worker, now) > limit)
+    }
+
+    /// Names of workers whose lease ended a while ago, and when they were last heard.
+    pub(super) fn departed(&self) -> impl Iterator<Item = (&str, Timestamp)> {
+        self.departed.iter().map(|(id, departed)| (id.as_str(), departed.last_seen))
     }
 
     fn take_where(&mut self, wanted: impl Fn(u64, &Worker) -> bool) -> Vec<Gone> {
@@ -352,6 +391,15 @@ impl Workers {
 
     /// What `tutti drain` lists. `names` gives what each runs.
     pub(super) fn list(&self, names: &BTreeMap<u64, Vec<String>>) -> Vec<api::Worker> {
+        let gone = self.departed.iter().map(|(id, departed)| api::Worker {
+            worker_id: id.clone(),
+            arch: departed.arch.clone(),
+            last_seen: Some(timestamp(departed.last_seen.0)),
+            cpu_milli: departed.cpu_milli,
+            memory_bytes: departed.memory_bytes,
+            conditions: vec!["its lease ended: what it ran was given to others".to_owned()],
+            ..api::Worker::default()
+        });
         self.by_executor
             .iter()
             .map(|(executor, worker)| api::Worker {
@@ -365,6 +413,7 @@ impl Workers {
                 memory_bytes: worker.memory_bytes,
                 conditions: worker.conditions.clone(),
             })
+            .chain(gone)
             .collect()
     }
 }

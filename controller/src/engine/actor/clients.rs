@@ -189,9 +189,7 @@ impl Actor {
         let live = self.live(compose_id)?;
         let number = Self::job_number(live, job)?;
         let explain = Explain { live, workers: &self.workers, timing: &self.timing, now: now() };
-        let mut lines = explain.job(number);
-        lines.extend(live.waits(number).cloned());
-        Ok(lines)
+        Ok(explain.job(number))
     }
 
     pub(super) fn drain(&mut self, worker_id: &str, draining: bool) -> Result<(), Status> {
