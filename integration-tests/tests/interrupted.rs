@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tutti_integration_tests::{
     compose::{Compose, Run, jobs},
     judges,
     program::{LIMIT, run, tutti},
-    scratch::Scratch,
+    scratch::{Scratch, write},
     sources,
     stream::{Live, text},
 };
@@ -51,6 +51,22 @@ fn by_the_user_it_is_cancelled_and_a_retry_completes_it() {
     let before = jobs(&compose.show());
     assert_eq!(text(&before[PAUSED], "state"), "cancelled", "{}", before[PAUSED]);
     finish(&compose, "retry", &[&compose.id()]);
+}
+
+/// Ctrl-Z, or a laptop that sleeps, for longer than leases of leaders (3 s in etcd) and workers (8 s until their jobs go to
+/// others) last: it goes on as if nothing had been.
+#[test]
+fn r4_what_stood_still_goes_on() {
+    let scratch = Scratch::new("stood-still");
+    let (mut live, compose) = paused(&scratch);
+    signal(&live, Signal::STOP);
+    std::thread::sleep(Duration::from_secs(10));
+    signal(&live, Signal::CONT);
+    write(&scratch.join("never"), "");
+    let ended = live.finish(LIMIT);
+    assert_eq!((ended.status, compose.status().as_str()), (0, "FINISHED"), "{}", ended.text());
+    let held = &jobs(&compose.show())[PAUSED];
+    assert_eq!(held["attempts"].as_array().map(Vec::len), Some(1), "it lost its own worker: {held}");
 }
 
 #[test]

@@ -267,41 +267,42 @@ fn r15_full_state_directory_is_waited_for() {
     mount(&directory.join("state"), "4m");
     let point = format!("job.run.before[{JOB}]=pause-file({})", go.display());
     let farm = Farm::start_with(&directory, 1, &[("TUTTI_FAILPOINTS", &point)]);
-    let submit = |number: usize| {
-        let id = format!("Tiny-1-20260102.n.{number}");
-        let mut command = farm.client_command(&["submit", "--compose-id", &id, "--nightly", "--date", "20260102"]);
+    let name = |number: usize| format!("Tiny-1-20260102.n.{number}");
+    let submit = |number: usize, further: &[&str]| {
+        let mut command = farm.client_command(&["submit", "--compose-id", &name(number), "--nightly"]);
+        command.args(["--date", "20260102"]).args(further);
         command.arg("--config").arg(&config).arg("--target-dir").arg(&target);
         run(command)
     };
     let id = "Tiny-1-20260102.n.0";
-    let _ = submit(0).expect(0);
+    let _ = submit(0, &[]).expect(0);
     until("the job runs", || farm.client(&["why", id, JOB]).stdout.contains("runs on").then_some(()));
     let ballast = fill(&directory.join("state"));
-    // The file has some room of its own.
-    let (number, ended) = until("a submission is refused", {
-        let mut number = 0;
-        let submit = &submit;
-        move || {
+    // The file has some room of its own, which whole composes fill first, and then such of one job.
+    let mut number = 0;
+    for further in [&[][..], &["--only", "pkgset.*"]] {
+        let ended = until("a submission is refused", || {
             number += 1;
-            Some((number, submit(number))).filter(|(_, ended)| ended.status != 0)
-        }
-    });
-    refused(ended, &directory.join("state/state.redb"), &["no space left"]);
-    assert!(!target.join(format!("Tiny-1-20260102.n.{number}")).exists(), "what was refused left a directory");
+            Some(submit(number, further)).filter(|ended| ended.status != 0)
+        });
+        refused(ended, &directory.join("state/state.redb"), &["no space left"]);
+        assert!(!target.join(name(number)).exists(), "what was refused left a directory");
+        number -= 1;
+    }
     write(&go, "");
-    // Small changes may find room in the file; the first that does not makes it wait.
-    until("the compose waits or ends", || {
-        let said = farm.client(&["why", id, JOB]).expect(0).stdout;
-        let waits = said.contains("cannot store anything in") && said.contains("no space left");
-        (waits || read(target.join(id).join("STATUS")).trim() == "FINISHED").then_some(())
+    // Small changes may find room in the file; the first that does not makes all wait.
+    until("a compose waits", || {
+        let open = |number: &usize| read(target.join(name(*number)).join("STATUS")).trim() != "FINISHED";
+        let number = (0..=number).find(open).unwrap_or_else(|| panic!("all ended, and nothing met the full disk"));
+        let said = farm.client(&["show", "--format", "json", &name(number)]).expect(0).stdout;
+        (said.contains("cannot store anything in") && said.contains("no space left")).then_some(())
     });
     fs::remove_file(ballast).unwrap();
-    for number in 0..number {
-        let id = format!("Tiny-1-20260102.n.{number}");
-        let _ = watch(&farm, &id).finish(LIMIT).expect(0);
-        assert_eq!(Compose::open(&target.join(&id)).status(), "FINISHED");
+    for number in 0..=number {
+        let _ = watch(&farm, &name(number)).finish(LIMIT).expect(0);
+        assert_eq!(Compose::open(&target.join(name(number))).status(), "FINISHED");
     }
-    let _ = submit(number).expect(0);
+    let _ = submit(number + 1, &[]).expect(0);
 }
 
 /// The worker cannot keep its outcomes: it says so, and delivers them all the same.

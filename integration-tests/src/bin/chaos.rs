@@ -24,6 +24,9 @@ use tutti_integration_tests::{
     tree::Reader,
 };
 
+/// Longest time for children of a killed worker to die, and the time until it is started again.
+const CHILDREN: Duration = Duration::from_secs(5);
+
 /// Break a running farm on purpose, measure, and fail on a miss
 #[derive(Debug, Parser)]
 #[command(max_term_width = 110)]
@@ -215,6 +218,9 @@ fn r2(args: &R2, directory: &Path, place: &Place) -> Result<()> {
                 if run.wall > base.wall.mul_f64(args.factor) {
                     wrong.push(format!("longer than {} times the undisturbed time", args.factor));
                 }
+                if run.orphans > CHILDREN {
+                    wrong.push(format!("children of a killed worker lived for {:.1} s", run.orphans.as_secs_f64()));
+                }
                 let killed: u32 = run.killed.values().sum();
                 if killed < args.kills {
                     wrong.push(format!("it ended after {killed} of {} kills", args.kills));
@@ -225,11 +231,12 @@ fn r2(args: &R2, directory: &Path, place: &Place) -> Result<()> {
         if let Some(run) = &run {
             walls.add(run.wall);
             println!(
-                "  seed {seed}: {:.2} s, {:.2} times the undisturbed; {} attempts lost, {} never started; killed {:?}",
+                "  seed {seed}: {:.2} s, {:.2} times the undisturbed; {} attempts lost, {} never started; children dead within {:.1} s; killed {:?}",
                 run.wall.as_secs_f64(),
                 run.wall.as_secs_f64() / base.wall.as_secs_f64(),
                 run.attempts("lost"),
                 run.attempts("never-started"),
+                run.orphans.as_secs_f64(),
                 run.killed
             );
         }

@@ -22,8 +22,8 @@ use crate::{
 const FIXED: [&str; 5] = ["--nightly", "--compose-id", ID, "--date", "20260102"];
 const ID: &str = "Chaos-1-20260102.n.0";
 const EPOCH: &str = "1767312000";
-/// Longest time for children of a killed worker to die.
-const CHILDREN: Duration = Duration::from_secs(5);
+/// After so long, children of a killed worker are said to live on. How long they may take is for the chaos command.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is composed, and on what.
 #[derive(Clone, Debug)]
@@ -82,6 +82,8 @@ pub struct Run {
     pub show: Value,
     /// Kills that happened while it ran, by process.
     pub killed: BTreeMap<String, u32>,
+    /// Longest time from a kill until all children were dead.
+    pub orphans: Duration,
 }
 
 impl Run {
@@ -164,7 +166,7 @@ pub fn compose(plan: &Plan, directory: &Path, kills: Option<&Kills>) -> Result<R
     let mut schedule = kills.map(|kills| kills.schedule.clone()).unwrap_or_default();
     schedule.reverse();
     let (mut looked, mut progress) = (submitted, 0.0);
-    let mut killed = BTreeMap::new();
+    let (mut killed, mut orphans) = (BTreeMap::new(), Duration::ZERO);
     let wall = loop {
         let status = fs::read_to_string(compose.join("STATUS")).unwrap_or_default();
         if matches!(status.trim(), "FINISHED" | "FINISHED_INCOMPLETE" | "DOOMED" | "TERMINATED") {
@@ -187,12 +189,14 @@ pub fn compose(plan: &Plan, directory: &Path, kills: Option<&Kills>) -> Result<R
                     println!("    {:6.2} s kill -9 {}", submitted.elapsed().as_secs_f64(), service.name);
                 }
                 let children = service.kill()?;
+                let begin = Instant::now();
                 *killed.entry(service.name.clone()).or_insert(0) += 1;
                 std::thread::sleep(plan.restart);
                 service.restart()?;
                 let gone = || !children.iter().any(|child| is_alive(*child));
                 let name = service.name.clone();
-                ensure!(wait_until(CHILDREN, gone).is_some(), "children of {name} outlived it: {children:?}");
+                ensure!(wait_until(PATIENCE, gone).is_some(), "children of {name} outlived it: {children:?}");
+                orphans = orphans.max(begin.elapsed());
             }
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
@@ -203,5 +207,5 @@ pub fn compose(plan: &Plan, directory: &Path, kills: Option<&Kills>) -> Result<R
         show["active"] == false
     });
     ensure!(shown.is_some(), "the controller does not show an ended compose: {show}");
-    Ok(Run { wall, compose, show, killed })
+    Ok(Run { wall, compose, show, killed, orphans })
 }
