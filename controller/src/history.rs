@@ -76,9 +76,11 @@ impl Recorder {
         let header = compose_change(compose, &compose.header, self.plans.remove(&compose.id));
         self.push(compose, batch, Cause::Found, now, Change::Compose(header));
         for (job, record) in compose.numbered() {
-            if *record != JobRecord::default() {
+            let stored = stored_at(job);
+            // A job that was retried waits as if it had never begun, but it has a record, and had a history before.
+            if stored.is_some() || *record != JobRecord::default() {
                 let mut change = job_change(compose, job, record, record);
-                change.stored_at = stored_at(job);
+                change.stored_at = stored;
                 self.push(compose, batch, Cause::Found, now, Change::Job(change));
             }
         }

@@ -223,6 +223,27 @@ fn what_is_lost_is_not_held_against_anybody() {
     }
 }
 
+/// A job that was skipped, and waits again since a retry, looks as if it had never begun.
+#[test]
+fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
+    let mut run = Run::start();
+    let first = run.begin(0, 1);
+    run.fail(first, FailureClass::Tool);
+    for job in [2, 3] {
+        let fence = run.begin(job, 1);
+        run.finish(fence);
+    }
+    let told = run.lines.len();
+    run.tell(Event::Retry { jobs: vec![] });
+    run.lines.truncate(told);
+    run.restart();
+    for job in [0, 1] {
+        let fence = run.begin(job, 1);
+        run.finish(fence);
+    }
+    assert_eq!(found(&run.lines, true), []);
+}
+
 type Break = fn(&mut Vec<Line>);
 
 fn caught(invariant: Invariant, breaks: &[Break]) {
