@@ -78,7 +78,10 @@ pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &D
     let mut revision = 0;
     let mut operations: Vec<_> = dirty.operations.iter().collect();
     operations.sort_by_key(|(key, value)| place(key, value));
-    for batch in operations.chunks(BATCH) {
+    for (number, batch) in operations.chunks(BATCH).enumerate() {
+        if number > 0 {
+            pass("engine.store.between");
+        }
         let mut txn = Txn::new().when(fence.compare());
         for (key, value) in batch {
             txn = txn.and(Operation::put((*key).clone(), (*value).clone()));

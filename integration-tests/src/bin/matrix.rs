@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use tutti_integration_tests::matrix::{self, Random, Survey, Victim};
+use tutti_integration_tests::matrix::{self, Random, Survey, Victim, scenario::Scenario};
 
 /// Points that one run must pass at least.
 const LEAST: usize = 60;
@@ -28,6 +28,9 @@ struct Cli {
     /// Only points whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    /// Only scenarios whose name contains this; `undisturbed` for composes that are killed and not disturbed besides
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    scenario: String,
     /// Only so many cases, chosen by the seed
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
@@ -42,11 +45,24 @@ fn main() -> Result<ExitCode> {
         build()?;
     }
     let begun = Instant::now();
-    let survey = matrix::survey();
+    let mut survey = matrix::survey();
+    let (jobs, undisturbed) = (survey.wanted().jobs.len(), survey.names().len());
+    survey.add_scenarios(cli.at_once);
     let names = survey.names();
-    println!("{} jobs, {:.1} s undisturbed; {} points", survey.jobs.len(), survey.took.as_secs_f64(), names.len());
+    println!(
+        "{jobs} jobs, {:.1} s undisturbed; {undisturbed} points, {} with scenarios; after {:.1} s",
+        survey.took.as_secs_f64(),
+        names.len(),
+        begun.elapsed().as_secs_f64()
+    );
     let mut cases = survey.cases(cli.seed);
-    cases.retain(|case| case.point.contains(&cli.only));
+    cases.retain(|case| {
+        let scenario = match case.scenario {
+            Some(scenario) => scenario.as_str().contains(&cli.scenario),
+            None => cli.scenario.is_empty() || cli.scenario == "undisturbed",
+        };
+        scenario && case.point.contains(&cli.only)
+    });
     if let Some(sample) = cli.sample {
         let mut random = Random(cli.seed);
         while cases.len() > sample {
@@ -97,22 +113,31 @@ fn build() -> Result<()> {
 
 /// Prints a line for each point; how many cases failed.
 fn report(survey: &Survey, results: &[matrix::Result]) -> usize {
-    let mut rows = BTreeMap::<(&str, Victim), Vec<&matrix::Result>>::new();
+    let mut rows = BTreeMap::<(Option<Scenario>, &str, Victim), Vec<&matrix::Result>>::new();
     for result in results {
-        rows.entry((&result.case.point, result.case.victim)).or_default().push(result);
+        let case = &result.case;
+        rows.entry((case.scenario, &case.point, case.victim)).or_default().push(result);
     }
-    println!("{:<34} {:<10} {:>6} {:>6} {:>10} {:>6}", "point", "killed", "passed", "runs", "not struck", "failed");
-    for ((point, victim), results) in &rows {
-        let passed = survey.points.get(&(*victim, (*point).to_owned())).copied().unwrap_or_default();
+    println!(
+        "{:<20} {:<34} {:<10} {:>6} {:>6} {:>10} {:>6} {:>8}",
+        "scenario", "point", "killed", "passed", "runs", "not struck", "failed", "seconds"
+    );
+    for ((scenario, point, victim), results) in &rows {
+        let passed = survey.points.get(&(*scenario, *victim, (*point).to_owned())).copied().unwrap_or_default();
         let idle = results.iter().filter(|result| !result.struck).count();
         let failed = results.iter().filter(|result| result.wrong.is_some()).count();
-        println!("{point:<34} {:<10} {passed:>6} {:>6} {idle:>10} {failed:>6}", victim.as_str(), results.len());
+        let seconds = results.iter().map(|result| result.took.as_secs_f64()).sum::<f64>();
+        let (scenario, victim) = (scenario.map_or("", Scenario::as_str), victim.as_str());
+        println!(
+            "{scenario:<20} {point:<34} {victim:<10} {passed:>6} {:>6} {idle:>10} {failed:>6} {seconds:>8.1}",
+            results.len()
+        );
     }
     let mut failed = 0;
     for result in results {
         if let Some(wrong) = &result.wrong {
             failed += 1;
-            println!("\nFAILED {} in {}\n{wrong}", result.case.arms(), result.case.victim.as_str());
+            println!("\nFAILED {} in {}\n{wrong}", result.case.arms(), result.case.place());
         }
     }
     let struck = results.iter().filter(|result| result.struck).count();
