@@ -130,6 +130,7 @@ pub fn round(held: &mut Held, cut: Cut, count: usize, measured: &mut Measured) -
         open.push(held.submit()?);
     }
     let ids: Vec<String> = open.iter().map(|(id, _)| id.clone()).collect();
+    let silences: Vec<_> = open.iter().map(|(_, worker)| (worker.clone(), suspicions(held, worker))).collect();
     let mut victims: Vec<(String, Instant)> = Vec::new();
     for (_, worker) in &open {
         if !victims.iter().any(|(known, _)| known == worker) {
@@ -166,6 +167,11 @@ pub fn round(held: &mut Held, cut: Cut, count: usize, measured: &mut Measured) -
         open.is_empty()
     });
     ensure!(all.is_some(), "never given to others: {open:?}");
+    for (worker, before) in &silences {
+        // A broken connection shows at once: silence is not what tells of it. A silent one is suspected before it is lost.
+        let told = suspicions(held, worker) - before;
+        ensure!((told > 0) == (cut == Cut::Silence), "{cut:?}: {worker} was suspected {told} times for its silence");
+    }
     for (worker, _) in &victims {
         let service = held.farm.service(worker)?;
         match cut {
@@ -185,6 +191,14 @@ pub fn round(held: &mut Held, cut: Cut, count: usize, measured: &mut Measured) -
     });
     ensure!(idle.is_some(), "workers are not idle after the cancellation: {:?}", held.farm.workers());
     Ok(())
+}
+
+/// How often the controller said that a worker is suspected because nothing is heard of it.
+fn suspicions(held: &Held, worker: &str) -> usize {
+    let named = |word: &str| word.strip_prefix("worker_id=").is_some_and(|name| name.trim_matches('"') == worker);
+    let log = held.farm.log("controller");
+    let lines = log.lines().filter(|line| line.contains("worker suspected: it is silent"));
+    lines.filter(|line| line.split_whitespace().any(named)).count()
 }
 
 /// What became of a job whose worker was stopped past its lease, finished, and went on.
