@@ -157,7 +157,9 @@ impl Family {
         let below = if known { below(&all, leader) } else { BTreeSet::new() };
         let mut found = Vec::new();
         for process in all.iter().filter(|process| !process.dead) {
-            if (known && process.group == leader) || below.contains(&process.id) || self.is_marked(process)? {
+            let near = (known && process.group == leader) || below.contains(&process.id);
+            // Nothing of the family is older than its leader: to read the environments of all others is most of the work.
+            if near || (process.start >= self.leader.start && self.is_marked(process)?) {
                 found.push(process.clone());
             }
         }
@@ -264,7 +266,8 @@ fn process(id: i32) -> Option<Process> {
 }
 
 fn stat(id: i32) -> io::Result<Option<Process>> {
-    Ok(parse(id, &std::fs::read_to_string(format!("/proc/{id}/stat"))?))
+    // The name in it, which is anybody's choice, need not be UTF-8.
+    Ok(parse(id, &String::from_utf8_lossy(&std::fs::read(format!("/proc/{id}/stat"))?)))
 }
 
 /// proc_pid_stat(5): state, parent and group are fields 3 to 5, the number of threads is 20, the start 22; the name before
