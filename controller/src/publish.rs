@@ -111,6 +111,9 @@ impl PublishError {
     }
 }
 
+/// Why a staged output is not there: a worker removes it only when it is told to.
+const REMOVED: &str = "was removed before the controller took it over (hint: leave everything below work/tutti to tutti while a compose runs)";
+
 /// Checks every output of an attempt against its report, and moves files and manifests to the blobs.
 ///
 /// Returns how many bytes were hashed. Doing it again after a crash is harmless.
@@ -153,6 +156,9 @@ fn verify_output(
     let blob = volumes.blob(&reported.digest);
     // After a crash in the middle, what was staged may already be a blob: both places count.
     let present = if present.is_some() { &staged } else { &blob };
+    if present == &blob && fs::symlink_metadata(&blob).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Err(tree::mismatch(&staged, REMOVED));
+    }
     let hashed = if declared.is_tree() {
         let (manifest, length) = tree::read_manifest(present, reported)?;
         length + verify_tree(volumes, fence, reported, &manifest)?
@@ -279,7 +285,9 @@ fn find_published(volumes: &Volumes, target: &Target, manifest: &Manifest) -> Re
     match tree::look(&volumes.top, &target.path)? {
         Some(_) => tree::check_tree(&path, manifest).map(drop),
         None if manifest.entries.is_empty() => target.make(volumes, Path::new("")).map(drop),
-        None => Err(tree::mismatch(&path, "is not published, and is not staged any more")),
+        None => {
+            Err(tree::mismatch(&path, "is not published, and was removed from its staging directory below work/tutti"))
+        }
     }
 }
 

@@ -246,7 +246,7 @@ fn configuration_that_is_no_configuration() {
         ("types.json", &["release_name: expected a string, found the number 5", "tree_arches: expected a list"]),
         ("list.json", &["expected an object"]),
         ("binary.conf", &["not a text file"]),
-        ("directory.conf", &["not a regular file"]),
+        ("directory.conf", &["it is a directory: name the file in it"]),
     ];
     for (name, words) in cases {
         let ended = Run::default().run(&scratch.join(name), &scratch.join("composes")).expect(1);

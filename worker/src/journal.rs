@@ -3,7 +3,16 @@
 //! A worker's children die with it, so after a restart only finished attempts matter: their outcomes are sent by the
 //! next incarnation, under the fence of the old one.
 
-use std::{fs, io, io::Read as _, io::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    io::Read as _,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use prost::Message as _;
 use tutti_job::Digest;
@@ -27,6 +36,8 @@ pub(crate) struct Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     directory: PathBuf,
+    /// That it fails was said, and nothing was written since.
+    failing: Arc<AtomicBool>,
     /// Locked as long as it is open, with [`StateGuard::Lock`].
     _lock: Option<Arc<fs::File>>,
 }
@@ -36,14 +47,19 @@ impl Journal {
         let directory = state.join("outcomes");
         fs::create_dir_all(&directory)?;
         if guard == StateGuard::Caller {
-            return Ok(Self { directory, _lock: None });
+            return Ok(Self { directory, failing: Arc::default(), _lock: None });
         }
         let lock = fs::File::create(state.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::Error::other("another worker uses it"),
             fs::TryLockError::Error(error) => error,
         })?;
-        Ok(Self { directory, _lock: Some(Arc::new(lock)) })
+        Ok(Self { directory, failing: Arc::default(), _lock: Some(Arc::new(lock)) })
+    }
+
+    /// Notes whether a record could be written. Returns whether that it could not is news.
+    pub(crate) fn note(&self, failed: bool) -> bool {
+        !self.failing.swap(failed, Ordering::Relaxed) && failed
     }
 
     /// Where it is.

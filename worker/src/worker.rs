@@ -429,13 +429,21 @@ async fn run_attempt(
     let outcome = offer::outcome(&key, finished);
     tutti_failpoint::pass("worker.outcome.made");
     let record = Record { outcome: Some(outcome.clone()), staging: staging.to_string_lossy().into_owned() };
-    let journal_place = journal.place().to_owned();
-    let written = tokio::task::spawn_blocking(move || journal.put(&key, &record)).await;
-    if let Err(error) = written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+    let directory = journal.place().to_owned();
+    let written = tokio::task::spawn_blocking(move || {
+        let written = journal.put(&key, &record);
+        let news = journal.note(written.is_err());
+        written.map_err(|error| (error, news))
+    });
+    let written = written.await.unwrap_or_else(|error| Err((io::Error::other(error), true)));
+    if let Err((error, news)) = written {
         // It can still be delivered by this process; only a restart would lose it, and then the job runs again.
-        tracing::error!(%error, "failed to journal an outcome; if this worker is started again, the job runs again");
+        if news {
+            let directory = directory.display();
+            tracing::error!(%error, %directory, "failed to journal an outcome; if this worker is started again before that is mended, the job runs again");
+        }
         let hint = tutti_files::hint_of(&error).map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-        conditions.push(format!("outcomes cannot be kept in {}: {error}{hint}", journal_place.display()));
+        conditions.push(format!("outcomes cannot be kept in {}: {error}{hint}", directory.display()));
     }
     (outcome, conditions)
 }

@@ -23,8 +23,8 @@ impl Explain<'_> {
         let trouble = self.live.trouble_of(number);
         match record.state {
             JobState::Waiting => self.doomed(&mut lines),
-            // Nobody is asked meanwhile.
-            JobState::Ready if trouble.is_some() => drop(lines.remove(0)),
+            // Nobody is asked meanwhile; why an earlier attempt failed stands with the attempts.
+            JobState::Ready if trouble.is_some() => lines.clear(),
             JobState::Ready if record.not_before.is_some_and(|until| until > self.now) => {}
             JobState::Ready => self.ready(&mut lines, number, record),
             JobState::Offered | JobState::Running => self.running(&mut lines, number, record),

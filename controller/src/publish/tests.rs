@@ -236,6 +236,21 @@ fn blobs_are_regular_files() {
 }
 
 #[test]
+fn what_was_removed_from_staging_is_named_and_not_the_blob_that_it_was_to_be() {
+    let mut case = Case::new(PublishMode::Directory, vec![]);
+    case.spec = JobSpec::new(JobKind::Pkgset, &(), vec![], vec![OutputSpec::file("list")]).unwrap();
+    case.reported = vec![ReportedOutput { name: "list".into(), digest: Digest::of(b"x"), size: 1 }];
+    let said = case.refused();
+    assert!(said.contains("out/list: was removed before") && !said.contains("blobs"), "{said}");
+    // Taken over already is as good.
+    let staged = case.staging("out/list");
+    write(&staged, b"x");
+    case.verify().unwrap();
+    fs::remove_dir_all(staged.parent().unwrap()).unwrap();
+    case.verify().unwrap();
+}
+
+#[test]
 fn packages_come_from_repositories_only() {
     let mut case = Case::new(PublishMode::Directory, vec![]);
     let placed = case.staging("trees/repodata/a.rpm");

@@ -168,7 +168,11 @@ impl Loader {
         };
         let not_text = |reason: String| ConfigError::NotText { path: path.to_owned(), reason };
         // Asked before opening, so that a pipe cannot block us.
-        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(not_text("it is a directory: name the file in it".to_owned()));
+        }
+        if !metadata.is_file() {
             return Err(not_text("it is not a regular file".to_owned()));
         }
         let file = std::fs::File::open(path).map_err(failed)?;

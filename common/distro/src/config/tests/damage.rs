@@ -93,7 +93,7 @@ fn files_that_are_no_configuration() {
     latin.conf: not a text file (byte 5 is not UTF-8); a configuration is UTF-8 text in Pungi's .conf dialect or JSON
     control.conf:1:5: unexpected control character '\u{1b}'
     huge.conf: not a text file (it is larger than 8 MiB); a configuration is UTF-8 text in Pungi's .conf dialect or JSON
-    d: not a text file (it is not a regular file); a configuration is UTF-8 text in Pungi's .conf dialect or JSON
+    d: not a text file (it is a directory: name the file in it); a configuration is UTF-8 text in Pungi's .conf dialect or JSON
     cannot read configuration missing.conf: No such file or directory (os error 2)
     "#);
 }
