@@ -167,8 +167,8 @@ impl World {
             let equal = match (record.state, end) {
                 (JobState::Published, End::Made(outputs)) => record.outputs == *outputs,
                 (JobState::Failed, End::Failed) | (JobState::Skipped { .. }, End::Skipped) => true,
-                (JobState::Skipped { .. }, End::Failed) => failed.contains_key(&job),
                 // What was stopped is not judged by where it would have come to.
+                (JobState::Skipped { .. }, End::Failed) => stopped || failed.contains_key(&job),
                 (JobState::Cancelled, _) => stopped,
                 (JobState::Failed | JobState::Skipped { .. }, _) => stopped,
                 _ => false,
