@@ -33,8 +33,11 @@ pub const MAX_TRIES: u32 = 3;
 pub const MAX_LOSSES: u32 = 8;
 /// Lost workers after which a job runs alone on its worker, so that nothing beside it is blamed for its end.
 pub const ALONE_AFTER: u32 = 2;
-/// How long a job that met a full disk is tried again, uncounted, before that is its failure, in milliseconds.
+/// How long a job that met a full disk is tried again, uncounted, before that is its failure, in milliseconds of
+/// waiting for space.
 pub const FULL_DISK_MS: i64 = 15 * 60_000;
+/// How much of the time of an attempt that met a full disk counts as waiting, in milliseconds: what ran longer had space.
+pub const FULL_DISK_NOTICED_MS: i64 = 2 * 60_000;
 /// The first pause of such a job in milliseconds; it doubles, up to [`FULL_DISK_PAUSE_MAX_MS`].
 pub const FULL_DISK_PAUSE_MS: i64 = 1_000;
 /// The longest one.

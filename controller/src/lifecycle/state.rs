@@ -345,7 +345,7 @@ pub struct JobRecord {
     pub excluded: Vec<Exclusion>,
     /// Workers where it failed: asked only if there is no other.
     pub avoid: Vec<String>,
-    /// Since when its attempts meet a full disk.
+    /// Since when its attempts meet a full disk, moved along by the time in which they had space.
     pub full_since: Option<Timestamp>,
     /// It is not offered before then: for space on a full disk.
     pub not_before: Option<Timestamp>,

@@ -169,6 +169,33 @@ fn r15_a_full_disk_is_waited_for_and_counts_as_no_try() {
 }
 
 #[test]
+fn r15_only_time_without_space_is_counted() {
+    let mut run = Run::start(chain(2), false);
+    let full = |run: &mut Run, waits: i64, runs: i64| {
+        run.now = run.compose.jobs[0].not_before.unwrap_or(run.now).plus_millis(waits);
+        run.offer(0, 1);
+        let fence = run.fence(0);
+        run.ok(Event::Accepted { fence });
+        run.now = run.now.plus_millis(runs);
+        run.ok(failed(fence, FailureClass::NoSpace));
+    };
+    let minutes = |minutes: i64| minutes * 60_000;
+    // Long jobs, and long queues for a worker, each longer than the whole patience.
+    for (waits, runs) in [(0, 20), (0, 20), (20, 0), (20, 20)] {
+        full(&mut run, minutes(waits), minutes(runs));
+        assert_eq!(run.states(), "RW", "{waits} {runs}: it had space until then");
+    }
+    // But not for ever: it may be the job that is too large.
+    let mut tries = 4;
+    while run.states() == "RW" {
+        full(&mut run, 0, minutes(20));
+        tries += 1;
+    }
+    assert!((6..12).contains(&tries), "{tries}");
+    assert_eq!(run.states(), "FS");
+}
+
+#[test]
 fn attempts_that_never_began_do_not_count() {
     let mut run = Run::start(chain(1), false);
     for _ in 0..5 {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use tutti_job::Fence;
 
 use super::{
-    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FULL_DISK_MS, FULL_DISK_PAUSE_MAX_MS,
-    FULL_DISK_PAUSE_MS, FailureClass, Header, IllegalTransition, JobRecord, JobState, KEPT_ATTEMPTS, MAX_TRIES, Status,
-    Timestamp, Usage,
+    AttemptRecord, AttemptResult, Changes, Compose, Effect, Exclusion, FULL_DISK_MS, FULL_DISK_NOTICED_MS,
+    FULL_DISK_PAUSE_MAX_MS, FULL_DISK_PAUSE_MS, FailureClass, Header, IllegalTransition, JobRecord, JobState,
+    KEPT_ATTEMPTS, MAX_TRIES, Status, Timestamp, Usage,
 };
 use crate::plan::{Need, PlanJob};
 
@@ -252,10 +252,17 @@ impl<'a> Transition<'a> {
 
     /// A full disk is to blame on nobody: the job waits until somebody makes space, but not for ever, for it may be the
     /// job that is too large.
+    ///
+    /// Only time in which the disk may have been full counts: the pauses, and a little of each attempt that met it. So
+    /// `full_since` moves along with the time in which the job waited for a worker, or ran and had space.
     fn waits_for_space(&mut self, job: u32) -> bool {
         let now = self.now;
         let Ok(record) = self.record(job) else { return false };
-        let since = record.full_since.unwrap_or(now);
+        let started = record.attempts.last().and_then(|attempt| attempt.started).unwrap_or(now);
+        let asked_for = record.not_before.map_or(0, |time| started.0.saturating_sub(time.0)).max(0);
+        let had_space = now.0.saturating_sub(started.0).saturating_sub(FULL_DISK_NOTICED_MS).max(0);
+        let moved = |since: Timestamp| Timestamp(since.plus_millis(asked_for).plus_millis(had_space).0.min(now.0));
+        let since = record.full_since.map_or(now, moved);
         if now.0.saturating_sub(since.0) >= FULL_DISK_MS {
             self.edit(job, |record| (record.full_since, record.not_before) = (None, None));
             return false;
