@@ -4,7 +4,8 @@
 //! dropped, and so is what cannot be written: the gap in the sequence numbers says so to the checker. A file grows to
 //! [`LARGEST`] at most. How many lines there are is bounded by what is stored: each is one record of a transaction.
 //!
-//! Writes are positioned: a part of a write that failed is overwritten by the next one. Nothing is synced.
+//! Writes are positioned, and a part of a write that failed is cut off again, at once or before the next one: a file never
+//! holds a half line but at its end. Nothing is synced.
 
 use std::{
     collections::BTreeMap,
@@ -98,20 +99,32 @@ impl File {
     }
 
     fn try_append(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        self.try_append_by(path, text, |file, bytes, offset| file.write_all_at(bytes, offset))
+    }
+
+    /// Appends by `write`, which may fail after a part.
+    fn try_append_by(
+        &mut self,
+        path: &Path,
+        text: &str,
+        write: impl FnOnce(&fs::File, &[u8], u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         tutti_failpoint::hit("history.write.before")?;
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
         let file = options.open(path)?;
-        let offset = match self.length {
-            Some(length) => length,
-            None => file.metadata()?.len(),
-        };
+        let length = file.metadata()?.len();
+        let offset = *self.length.get_or_insert(length);
         let end = offset.saturating_add(text.len() as u64);
         if end > LARGEST {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it would grow beyond {LARGEST} bytes")));
         }
-        file.write_all_at(text.as_bytes(), offset)?;
+        if length > offset {
+            // What an earlier write left that failed, and could not take back.
+            file.set_len(offset)?;
+        }
+        write(&file, text.as_bytes(), offset).inspect_err(|_| drop(file.set_len(offset)))?;
         self.length = Some(end);
         Ok(tutti_failpoint::hit("history.write.after")?)
     }
@@ -162,6 +175,28 @@ mod tests {
         std::os::unix::fs::symlink("history.1.jsonl", &link).unwrap();
         assert!(File::default().try_append(&link, "x").is_err());
         assert!(matches!(line().change, Change::Compose(_)));
+    }
+
+    #[test]
+    fn r15_a_line_cut_by_a_full_disk_is_taken_back() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join(file_name(1));
+        let text = || fs::read_to_string(&path).unwrap();
+        let full = |file: &fs::File, bytes: &[u8], offset: u64| {
+            file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        let mut file = File::default();
+        // The very first write, after which nothing is known of the length but by looking.
+        assert!(file.try_append_by(&path, "one and more\n", full).is_err());
+        assert_eq!(text(), "");
+        file.try_append(&path, "1\n").unwrap();
+        assert!(file.try_append_by(&path, "two and more\n", full).is_err());
+        assert_eq!(text(), "1\n");
+        // One that could not be taken back goes with the next write, which may be shorter.
+        fs::write(&path, "1\ntwo and").unwrap();
+        file.try_append(&path, "3\n").unwrap();
+        assert_eq!(text(), "1\n3\n");
     }
 
     #[test]
