@@ -24,6 +24,16 @@ pub enum Claim {
 /// # Errors
 /// Those of the calls; what was made is removed then.
 pub fn claim_dir(path: &Path, mark: &Path, claim: Claim) -> io::Result<bool> {
+    claim_dir_by(path, mark, claim, |mark| fs::File::create_new(mark))
+}
+
+/// Claims by `create`, which makes a file that must not be there.
+fn claim_dir_by(
+    path: &Path,
+    mark: &Path,
+    claim: Claim,
+    create: impl FnOnce(&Path) -> io::Result<fs::File>,
+) -> io::Result<bool> {
     match fs::create_dir(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -35,24 +45,25 @@ pub fn claim_dir(path: &Path, mark: &Path, claim: Claim) -> io::Result<bool> {
         Err(error) => return Err(error),
     }
     let mark = path.join(mark);
-    let written = mark
-        .parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| fs::File::create_new(&mark))
-        .and_then(|mut file| writeln!(file, "pid {}", std::process::id()));
-    match written {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+    let made = mark.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| create(&mark));
+    let mut file = match made {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        // A mark that is there is a rival's.
         Err(error) => {
-            unmake(path, &mark);
-            Err(error)
+            remove_directories(path, &mark);
+            return Err(error);
         }
-    }
+    };
+    writeln!(file, "pid {}", std::process::id()).map(|()| true).inspect_err(|_| {
+        let _ = crate::remove_file(&mark);
+        remove_directories(path, &mark);
+    })
 }
 
-/// Removes what a claim made. What fails here is an empty directory more, and the error is on its way already.
-fn unmake(path: &Path, mark: &Path) {
-    let _ = crate::remove_file(mark);
+/// Removes the directories that a claim made, unless a rival has something in them. What fails here is an empty
+/// directory more, and the error is on its way already.
+fn remove_directories(path: &Path, mark: &Path) {
     for directory in mark.ancestors().skip(1).take_while(|directory| directory.starts_with(path)) {
         let _ = remove_dir(directory);
     }
@@ -86,5 +97,19 @@ mod tests {
         let refused = top.path().join("refused");
         assert!(claim_dir(&refused, Path::new("a/\0"), Claim::New).is_err());
         assert!(!refused.exists());
+    }
+
+    #[test]
+    fn a_claim_that_fails_leaves_a_rivals_mark() {
+        let top = tempfile::tempdir().unwrap();
+        let (path, mark) = (top.path().join("c"), Path::new("work/claim"));
+        let full = |mark: &Path| {
+            // Meanwhile another has got it, and there is no space for one more name.
+            fs::write(mark, "pid 1\n")?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        assert!(claim_dir_by(&path, mark, Claim::NewOrEmpty, full).is_err());
+        assert_eq!(fs::read_to_string(path.join(mark)).unwrap(), "pid 1\n");
+        assert!(!claim_dir(&path, mark, Claim::NewOrEmpty).unwrap());
     }
 }
