@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -66,7 +67,7 @@ pub async fn load(state: &Path, id: &str, top: Option<&Path>) -> Result<Loaded, 
     let failed = |source| StateFileError::Io { path: state.to_owned(), source };
     let copy = tempfile::tempdir().map_err(failed)?;
     let path = copy.path().join("state.redb");
-    copy_unlocked(state, &path)?;
+    copy_unused(state, || fs::copy(state, &path).map(drop))?;
     let findings = |finding| Loaded { top: top.unwrap_or(state).to_owned(), subject: None, findings: vec![finding] };
     let store = match RedbStore::open(&path, Arc::new(SystemClock::new())).await {
         Ok(store) => store,
@@ -93,13 +94,38 @@ pub async fn load(state: &Path, id: &str, top: Option<&Path>) -> Result<Loaded, 
     Ok(stored.load(state, id, top))
 }
 
-fn copy_unlocked(state: &Path, copy: &Path) -> Result<(), StateFileError> {
+/// Times that a file is copied anew because somebody used it meanwhile and has ended.
+const COPIES: u32 = 5;
+
+/// Copies a state file that nobody uses, by `copy`: nobody does before, nobody does after, and it is the same file with the
+/// same bytes.
+fn copy_unused(state: &Path, copy: impl Fn() -> io::Result<()>) -> Result<(), StateFileError> {
     let failed = |source| StateFileError::Io { path: state.to_owned(), source };
-    if !fs::metadata(state).map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is no file")));
-    }
+    let look = || -> Result<[i128; 5], StateFileError> {
+        let metadata = fs::metadata(state).map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("it is no file")));
+        }
+        let (modified, changed) = (time_of(metadata.mtime(), metadata.mtime_nsec()), metadata.ctime_nsec());
+        let changed = time_of(metadata.ctime(), changed);
+        Ok([metadata.dev().into(), metadata.ino().into(), metadata.size().into(), modified, changed])
+    };
+    let mut before = look()?;
     RedbStore::check_free(state).map_err(StateFileError::InUse)?;
-    fs::copy(state, copy).map(drop).map_err(failed)
+    for _ in 0..COPIES {
+        copy().map_err(failed)?;
+        RedbStore::check_free(state).map_err(StateFileError::InUse)?;
+        let after = look()?;
+        if after == before {
+            return Ok(());
+        }
+        before = after;
+    }
+    Err(failed(io::Error::other("it changes all the time")))
+}
+
+fn time_of(seconds: i64, nanos: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
 }
 
 /// Why, without the path: that of the copy says nothing to anybody.
@@ -202,5 +228,48 @@ impl Stored {
         let what = format!("is the compose's {name} and {reason}; nothing can be compared without it");
         self.findings.push(Finding::new(Severity::Error, blob_path(digest), what, super::expected::LOST_BLOB));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    async fn open(state: &Path) -> RedbStore {
+        RedbStore::open(state, Arc::new(SystemClock::new())).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_state_file_that_is_opened_while_it_is_copied_is_in_use_or_copied_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state.redb");
+        open(&state).await.close().await;
+        let held = RefCell::new(None);
+        let runtime = tokio::runtime::Handle::current();
+        let opened = |state: &Path| tokio::task::block_in_place(|| runtime.block_on(open(state)));
+        let copied = copy_unused(&state, || {
+            held.replace(Some(opened(&state)));
+            Ok(())
+        });
+        assert!(matches!(copied, Err(StateFileError::InUse(_))), "{copied:?}");
+        held.take().unwrap().close().await;
+        // Somebody came, wrote and went.
+        let copies = Cell::new(0);
+        let copied = copy_unused(&state, || {
+            copies.set(copies.get() + 1);
+            if copies.get() == 1 {
+                let store = opened(&state);
+                tokio::task::block_in_place(|| {
+                    runtime.block_on(async {
+                        store.put(b"k", b"v").await.unwrap();
+                        store.close().await;
+                    })
+                });
+            }
+            Ok(())
+        });
+        assert!(copied.is_ok() && copies.get() == 2, "{copied:?} {}", copies.get());
     }
 }
