@@ -15,7 +15,8 @@
 //! records in the same order writes the same blocks, so it takes over the file's beginning as it is ([`Prefix`]).
 //!
 //! Readers trust nothing: index and blocks have checksums, all places are checked, memory is bounded. What is wrong is
-//! an error for the caller to note; the package is then read again.
+//! an error for the caller to note; the package is then read again. Of a beginning that is taken over as it is, only
+//! the facts are decoded: blocks of the other streams are believed by their checksums.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -96,6 +97,10 @@ pub(crate) fn write(
         path: path.to_owned(),
         source,
     })?;
+    // What no reader would take is not written.
+    if bytes.len() as u64 > MAX_INDEX {
+        return Err(RecordsError::TooLarge { path: path.to_owned(), what: "a checkpoint is larger than 256 MiB" });
+    }
     let written = || -> io::Result<()> {
         let mut file = File::create(&partial)?;
         file.write_all(&bytes)?;
@@ -260,7 +265,7 @@ impl<'a> Prefix<'a> {
     }
 
     pub(crate) fn damaged(&self, what: String) -> RecordsError {
-        RecordsError::Damaged { path: self.path(), what }
+        RecordsError::Checkpoint { path: self.path(), what }
     }
 
     /// Places of all records, by blocks of the whole file.
@@ -330,15 +335,16 @@ impl Checkpoints {
     /// When it cannot be read, is damaged, belongs to another owner, or is too large.
     pub fn add(&mut self, path: &Path, file: &File, data: &Arc<File>) -> Result<usize, RecordsError> {
         let io = |source| RecordsError::Io { action: "open", path: path.to_owned(), source };
-        let damaged = |error: DecodeError| RecordsError::Damaged { path: path.to_owned(), what: error.0.to_owned() };
+        let damaged = |error: DecodeError| RecordsError::Checkpoint { path: path.to_owned(), what: error.0.to_owned() };
         let size = file.metadata().map_err(io)?.len();
         let data_size = data.metadata().map_err(io)?.len();
         if size < HEAD_SIZE + FOOTER_SIZE {
             return Err(damaged(DecodeError("it is too short")));
         }
         let too_large = || RecordsError::TooLarge { path: path.to_owned(), what: "checkpoints keep at most 1 GiB" };
-        // In memory an index has about its size on disk.
-        self.kept = self.kept.checked_add(size).filter(|kept| *kept <= MAX_KEPT).ok_or_else(too_large)?;
+        // In memory an index has two or three times its size on disk.
+        let kept = self.kept.checked_add(size.saturating_mul(3)).filter(|kept| *kept <= MAX_KEPT);
+        let kept = kept.ok_or_else(too_large)?;
         let head = read_at(file, 0, HEAD_SIZE).map_err(io)?;
         let ends = read_at(file, size - FOOTER_SIZE, FOOTER_SIZE).map_err(io)?;
         let (index, records) = check_ends(&FORMAT, &head, &ends, size).map_err(damaged)?;
@@ -354,6 +360,7 @@ impl Checkpoints {
         let (first_blocks, places) = decode_places(&mut input, index.offset, data_size).map_err(damaged)?;
         let places = load_own(file, places).map_err(io)?;
         let records = decode_records(&mut input, records, &places).map_err(damaged)?;
+        self.kept = kept;
         Ok(self.insert(Segment { path: path.to_owned(), data: Arc::clone(data), first, first_blocks, places, records }))
     }
 
@@ -401,7 +408,7 @@ impl Checkpoints {
 
     fn damaged(&self, taken: Taken, error: DecodeError) -> RecordsError {
         let path = self.segments.get(taken.segment as usize).map(|segment| segment.path.clone()).unwrap_or_default();
-        RecordsError::Damaged { path, what: error.0.to_owned() }
+        RecordsError::Checkpoint { path, what: error.0.to_owned() }
     }
 
     fn part<T>(&self, taken: Taken, stream: usize, use_part: impl FnOnce(&[u8]) -> T) -> Result<T, RecordsError> {
@@ -460,7 +467,7 @@ impl Checkpoints {
                 return Ok(Arc::clone(block));
             }
         }
-        let damaged = |what: String| RecordsError::Damaged { path: segment.path.clone(), what };
+        let damaged = |what: String| RecordsError::Checkpoint { path: segment.path.clone(), what };
         let place = segment.places[stream].get(number as usize);
         let place = place.ok_or_else(|| damaged("a record names an unknown block".to_owned()))?;
         let io = |source| RecordsError::Io { action: "read", path: segment.path.clone(), source };

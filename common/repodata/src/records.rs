@@ -64,6 +64,14 @@ pub enum RecordsError {
         /// What was found.
         what: String,
     },
+    /// A checkpoint is damaged, or does not fit what it belongs to. Nothing is to be done: its packages are read again.
+    #[error("checkpoint {} cannot be used: {what}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// No such record.
     #[error("records file {} has {len} records and none with number {}", path.display(), id.0)]
     NoRecord {
@@ -148,6 +156,8 @@ pub struct RecordsWriter {
     parts: Vec<[Part; STREAMS]>,
     /// What checkpoints cover: with one record or more, an unsealed file is kept.
     covered: Covered,
+    /// A block could not be written: what is in memory and what is in the file no longer fit.
+    failed: bool,
     sealed: bool,
 }
 
@@ -179,6 +189,7 @@ impl RecordsWriter {
             streams: Default::default(),
             parts: Vec::new(),
             covered: Covered::default(),
+            failed: false,
             sealed: false,
         };
         let mut head = Encoder::default();
@@ -249,7 +260,8 @@ impl RecordsWriter {
         let id = u32::try_from(self.parts.len()).map_err(|_| too_many())?;
         let mut places = [Part { block: 0, offset: 0, length: 0 }; STREAMS];
         for (stream, (place, part)) in places.iter_mut().zip(parts).enumerate() {
-            *place = self.add_part(stream, part)?;
+            // With an error between two parts, the first streams have a part that no record has.
+            *place = self.add_part(stream, part).inspect_err(|_| self.failed = true)?;
         }
         self.parts.push(places);
         Ok(RecordId(id))
@@ -299,8 +311,14 @@ impl RecordsWriter {
     /// `files`. From now on the unsealed file stays when this writer is dropped. See [`crate::checkpoint`].
     ///
     /// # Errors
-    /// When writing fails, or `files` are not as many as the records; the checkpoint then does not exist.
+    /// When writing fails, or failed before, or `files` are not as many as the records; the checkpoint then does not exist.
     pub fn checkpoint(&mut self, path: &Path, owner: &[u8; 32], files: &[KnownFile]) -> Result<u64, RecordsError> {
+        if self.failed {
+            return Err(RecordsError::Checkpoint {
+                path: path.to_owned(),
+                what: "its file of records could not be written".to_owned(),
+            });
+        }
         let parts = &self.parts[self.covered.records..];
         if parts.len() != files.len() {
             return Err(RecordsError::TooLarge { path: path.to_owned(), what: "files and records differ in number" });
@@ -386,4 +404,36 @@ pub(crate) fn partial_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".partial");
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checksum::ChecksumType;
+
+    /// A disk that is full when a block is to be written, in whichever stream.
+    #[test]
+    fn r15_a_writer_that_failed_seals_no_checkpoint() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = RecordsWriter::create(directory.path().join("records")).unwrap();
+        let good = std::mem::replace(&mut writer.file, File::options().write(true).open("/dev/full").unwrap());
+        let package = Package { description: "text ".repeat(1000), ..Package::default() };
+        let identity = FileIdentity { size: 1, mtime: 1, checksum: ChecksumType::Sha256.hash(b"") };
+        let mut added = 0;
+        let error = loop {
+            match writer.add(&package, &identity) {
+                Ok(_) => added += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(added > 1 && matches!(error, RecordsError::Io { .. }), "{added} records, {error}");
+        // There is space again, and the checkpoint itself could be written.
+        writer.file = good;
+        let path = directory.path().join("checkpoint");
+        let refused = writer.checkpoint(&path, &[0; 32], &[]).unwrap_err();
+        assert!(refused.to_string().contains("could not be written"), "{refused}");
+        assert!(!path.exists());
+        drop(writer);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing remains");
+    }
 }

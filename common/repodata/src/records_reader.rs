@@ -287,7 +287,9 @@ pub(crate) fn decode_block(input: &mut Decoder<'_>, end: u64) -> Result<Block, D
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(input.raw(32)?);
     let fits = offset >= HEAD_SIZE && offset.checked_add(u64::from(packed)).is_some_and(|last| last <= end);
-    if !fits || raw as usize > MAX_PART {
+    // zstd makes nothing longer than this, even of noise; a sparse file could else ask for 4 GiB.
+    let longest = u64::from(raw) + u64::from(raw) / 256 + 128;
+    if !fits || raw as usize > MAX_PART || u64::from(packed) > longest {
         return Err(DecodeError("a block lies outside of the file or is too large"));
     }
     Ok(Block { offset, packed, raw, sha256 })

@@ -249,10 +249,14 @@ fn names(directory: &Path) -> io::Result<BTreeMap<u32, PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
         items => items?,
     };
-    for item in items.take(MAX_CHECKPOINTS) {
+    for item in items {
         let item = item?;
         let number = item.file_name().to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
         names.extend(number.map(|number| (number, item.path())));
+        // The first ones are a beginning, in whatever order they are listed.
+        if names.len() > MAX_CHECKPOINTS {
+            names.pop_last();
+        }
     }
     Ok(names)
 }
