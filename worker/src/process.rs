@@ -171,8 +171,7 @@ impl Family {
             Ok(environment) => {
                 Ok(environment.split(|byte| *byte == 0).any(|variable| variable == self.marker.as_bytes()))
             }
-            // Only our own user's processes can be read; others are none of ours.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_gone(&error) => Ok(false),
+            Err(error) if is_none_of_ours(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -248,7 +247,7 @@ fn processes() -> io::Result<Vec<Process>> {
         if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) {
             match stat(id) {
                 Ok(process) => found.extend(process),
-                Err(error) if is_gone(&error) => {}
+                Err(error) if is_none_of_ours(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -256,9 +255,11 @@ fn processes() -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
-/// Whether an error says that a process was no longer there to be read.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+/// Whether an error says that a process is no longer there to be read, or is another user's: those refuse their
+/// environment always, and all the rest where /proc is mounted with `hidepid=1` (proc(5)).
+fn is_none_of_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 fn process(id: i32) -> Option<Process> {
