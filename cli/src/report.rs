@@ -75,9 +75,10 @@ pub(crate) fn remains(show: &ShowResponse) -> String {
     let count = |wanted: &[JobState]| {
         show.jobs.iter().filter(|job| wanted.iter().any(|state| job.state == i32::from(*state))).count()
     };
-    let published = count(&[JobState::Published]);
-    let mut text = format!(": {published} of {} jobs are done and kept", summary.jobs_total);
-    match count(&[JobState::Offered, JobState::Running, JobState::Committed]) {
+    // What is committed will be published, also of a compose that ends.
+    let done = count(&[JobState::Committed, JobState::Published]);
+    let mut text = format!(": {done} of {} jobs are done and kept", summary.jobs_total);
+    match count(&[JobState::Offered, JobState::Running]) {
         0 => {}
         1 => text += ", 1 that runs is being ended",
         count => text += &format!(", {count} that run are being ended"),
