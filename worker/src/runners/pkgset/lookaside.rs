@@ -16,7 +16,7 @@ use tutti_rpm::{HeaderReader, Package};
 use super::{
     download::Remote,
     sources::{self, Place},
-    write_universe,
+    universes,
 };
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
@@ -42,7 +42,7 @@ pub(super) fn run(context: &JobContext, params: &PkgsetParams) -> Result<Vec<Out
         }
         log!(context, "{arch}: {count} packages");
         context.counters.add("packages", u64::from(count));
-        outputs.push(write_universe(context, arch, builder)?);
+        outputs.push(universes::write(context, arch, builder)?);
     }
     Ok(outputs)
 }

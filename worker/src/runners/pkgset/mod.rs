@@ -15,13 +15,13 @@ mod lookaside;
 mod read;
 pub(crate) mod resume;
 mod sources;
+mod universes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use tutti_depsolve::UniverseBuilder;
 use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, PackageList, params::PkgsetParams};
-use tutti_repodata::{ChecksumType, RecordId, RecordsReader, RecordsWriter};
+use tutti_repodata::{ChecksumType, RecordsWriter};
 
 use super::parallel;
 use crate::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
@@ -50,8 +50,8 @@ pub(crate) fn run_with(context: &JobContext, pace: Pace) -> Result<Vec<Output>, 
     let (facts, records) = read_all(context, kind, &listing, pace)?;
     let sets = choose_all(context, &params, &listing, &facts)?;
     let mut outputs = vec![records];
-    let lists = write_sets(context, &listing, &facts, &sets, &mut outputs)?;
-    universes(context, &lists, &mut outputs)?;
+    let sets = write_sets(context, &listing, &facts, &sets, &mut outputs)?;
+    outputs.extend(universes::universes(context, &sets)?);
     outputs.extend(downloads(context)?);
     Ok(outputs)
 }
@@ -168,24 +168,26 @@ fn choose_all<'a>(
     Ok(sets)
 }
 
-/// Writes `set/ARCH`; returns for each arch the file numbers in the order of the set.
+/// Writes `set/ARCH` for each arch.
 fn write_sets<'a>(
     context: &JobContext,
     listing: &Listing,
     facts: &[Facts],
     sets: &Sets<'a>,
     outputs: &mut Vec<Output>,
-) -> Result<Vec<(&'a str, Vec<u32>)>, RunnerError> {
-    let mut lists = Vec::new();
+) -> Result<Vec<universes::Set<'a>>, RunnerError> {
+    let mut written = Vec::with_capacity(sets.len());
     for (arch, files) in sets {
         let entries = files.iter().map(|file| entry(*file, listing, &facts[*file])).collect();
         let list = PackageList::new(entries);
         let (bytes, _) = list.encode_canonical();
-        outputs.push(context.write_file(&format!("set/{arch}"), &bytes)?);
+        let output = context.write_file(&format!("set/{arch}"), &bytes)?;
         context.counters.add("packages", list.packages.len() as u64);
-        lists.push((*arch, list.packages.iter().map(|entry| entry.record).collect()));
+        let records = list.packages.iter().map(|entry| entry.record).collect();
+        written.push(universes::Set { arch, digest: output.digest, records });
+        outputs.push(output);
     }
-    Ok(lists)
+    Ok(written)
 }
 
 fn entry(file: usize, listing: &Listing, facts: &Facts) -> PackageEntry {
@@ -208,50 +210,6 @@ fn entry(file: usize, listing: &Listing, facts: &Facts) -> PackageEntry {
         record: u32::try_from(file).unwrap_or(u32::MAX),
         flags: Vec::new(),
     }
-}
-
-/// Compiles the universes of all arches in one pass over the records.
-fn universes(context: &JobContext, lists: &[(&str, Vec<u32>)], outputs: &mut Vec<Output>) -> Result<(), RunnerError> {
-    let path = context.output_path("records")?;
-    let failed = || format!("failed to read {}", path.display());
-    let reader = RecordsReader::open(&path).or_fail(FailureClass::Tool, failed)?;
-    let mut wanted: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
-    for (number, (_, records)) in lists.iter().enumerate() {
-        for (origin, record) in records.iter().enumerate() {
-            wanted.entry(*record).or_default().push((number, u32::try_from(origin).unwrap_or(u32::MAX)));
-        }
-    }
-    let mut builders: Vec<UniverseBuilder> = lists.iter().map(|(arch, _)| UniverseBuilder::new(arch)).collect();
-    let ids: Vec<u32> = wanted.keys().copied().collect();
-    let facts = |(): &mut (), id: &u32| {
-        reader.facts(RecordId(*id)).map(|(_, package)| package).or_fail(FailureClass::Tool, failed)
-    };
-    parallel::ordered(
-        context,
-        &ids,
-        || (),
-        facts,
-        |index, package| {
-            context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
-            for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
-                builders[*number].add(&package, *origin);
-            }
-            Ok(())
-        },
-    )?;
-    for ((arch, _), builder) in lists.iter().zip(builders) {
-        context.cancel.check()?;
-        outputs.push(write_universe(context, arch, builder)?);
-    }
-    Ok(())
-}
-
-/// Writes `universe/ARCH`.
-fn write_universe(context: &JobContext, arch: &str, builder: UniverseBuilder) -> Result<Output, RunnerError> {
-    let bytes =
-        builder.finish().or_fail(FailureClass::Input, || format!("failed to compile the universe of {arch}"))?;
-    context.counters.add("universe_bytes", bytes.len() as u64);
-    context.write_file(&format!("universe/{arch}"), &bytes)
 }
 
 /// The tree of downloads, if the job declares one.

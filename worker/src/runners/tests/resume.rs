@@ -175,6 +175,46 @@ fn r2_each_attempt_goes_on_from_the_ones_before() {
 }
 
 #[test]
+fn r2_finished_universes_are_taken_over() {
+    let Some(source) = source() else { return };
+    let (case, expected) = (Case::new(), source.undisturbed());
+    let universe = |attempt: &Attempt| attempt.staging().join("out/universe/x86_64");
+    let noted = |attempt: &Attempt| {
+        let mut paths = attempt.checkpoints();
+        paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("universe-"));
+        assert_eq!(paths.len(), 1, "{paths:?}");
+        paths.remove(0)
+    };
+    // Each was killed after its universe was finished, so to speak.
+    let first = attempt(&case, source.spec(), 1, &[]);
+    assert_eq!((first.count("universes_taken_over"), first.result.as_ref().unwrap()), (0, &expected));
+    let second = attempt(&case, source.spec(), 2, &[1]);
+    assert_eq!((second.count("universes_taken_over"), second.result.as_ref().unwrap()), (1, &expected));
+    fs::remove_dir_all(first.staging()).unwrap();
+    let third = attempt(&case, source.spec(), 3, &[2, 1]);
+    assert_eq!((third.count("universes_taken_over"), third.result.as_ref().unwrap()), (1, &expected));
+    // What is not as it was noted is compiled again.
+    type Damage<'a> = &'a dyn Fn();
+    let damages: [(&str, Damage<'_>); 5] = [
+        ("is not what was compiled", &|| flip(&universe(&third), 1000)),
+        ("is not what was compiled", &|| fs::write(universe(&third), b"").unwrap()),
+        ("is not taken over", &|| fs::remove_file(universe(&third)).unwrap()),
+        ("is no digest", &|| fs::write(noted(&third), b"\x89PNG").unwrap()),
+        ("", &|| fs::remove_file(noted(&third)).unwrap()),
+    ];
+    for (number, (said, damage)) in (4..).zip(damages) {
+        damage();
+        let later = attempt(&case, source.spec(), number, &[3]);
+        assert_eq!((later.count("universes_taken_over"), later.result.as_ref().unwrap()), (0, &expected), "{number}");
+        assert!(later.log.contains(said), "{number}: {}", later.log);
+    }
+    // Another set has another universe.
+    fs::remove_file(&source.files[3]).unwrap();
+    let fewer = attempt(&case, source.spec(), 9, &[2]);
+    assert_eq!((fewer.count("universes_taken_over"), fewer.result.unwrap()), (0, source.undisturbed()));
+}
+
+#[test]
 fn r2_files_that_changed_meanwhile_are_read_again() {
     let Some(source) = source() else { return };
     let case = Case::new();

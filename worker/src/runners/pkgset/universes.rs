@@ -1,0 +1,175 @@
+//! `universe/ARCH`: the chosen packages of one arch, compiled from the finished records.
+//!
+//! A finished universe is noted in `staging/checkpoints`, so that a later attempt takes it over instead of compiling it
+//! again: `universe-KEY` holds the digest of `out/universe/ARCH`, where KEY is that of the job, the arch and the set.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read as _, Write},
+    path::Path,
+};
+
+use tutti_depsolve::UniverseBuilder;
+use tutti_job::{Digest, Hasher};
+use tutti_repodata::{RecordId, RecordsReader};
+
+use super::{super::parallel, resume::open_regular};
+use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+
+/// The packages of one arch.
+pub(super) struct Set<'a> {
+    pub(super) arch: &'a str,
+    /// Of the package list, `set/ARCH`.
+    pub(super) digest: Digest,
+    /// Numbers of their records, in the order of the list.
+    pub(super) records: Vec<u32>,
+}
+
+/// Makes the universes of all arches.
+///
+/// One pass over the records serves all arches. Once an attempt has ended early, each arch gets its own: a pass costs a
+/// little more, and what is finished stays finished.
+pub(super) fn universes(context: &JobContext, sets: &[Set<'_>]) -> Result<Vec<Output>, RunnerError> {
+    let mut outputs = Vec::with_capacity(sets.len());
+    let at_once = if context.earlier.is_empty() { sets.len().max(1) } else { 1 };
+    for sets in sets.chunks(at_once) {
+        let mut missing = Vec::with_capacity(sets.len());
+        for set in sets {
+            match taken_over(context, set)? {
+                Some(output) => outputs.push(output),
+                None => missing.push(set),
+            }
+        }
+        if !missing.is_empty() {
+            outputs.extend(compile(context, &missing)?);
+        }
+    }
+    Ok(outputs)
+}
+
+fn compile(context: &JobContext, sets: &[&Set<'_>]) -> Result<Vec<Output>, RunnerError> {
+    let path = context.output_path("records")?;
+    let failed = || format!("failed to read {}", path.display());
+    let reader = RecordsReader::open(&path).or_fail(FailureClass::Tool, failed)?;
+    let mut wanted: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
+    for (number, set) in sets.iter().enumerate() {
+        for (origin, record) in set.records.iter().enumerate() {
+            wanted.entry(*record).or_default().push((number, u32::try_from(origin).unwrap_or(u32::MAX)));
+        }
+    }
+    let mut builders: Vec<UniverseBuilder> = sets.iter().map(|set| UniverseBuilder::new(set.arch)).collect();
+    let ids: Vec<u32> = wanted.keys().copied().collect();
+    let facts = |(): &mut (), id: &u32| {
+        reader.facts(RecordId(*id)).map(|(_, package)| package).or_fail(FailureClass::Tool, failed)
+    };
+    parallel::ordered(
+        context,
+        &ids,
+        || (),
+        facts,
+        |index, package| {
+            context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
+            for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
+                builders[*number].add(&package, *origin);
+            }
+            Ok(())
+        },
+    )?;
+    let mut outputs = Vec::with_capacity(sets.len());
+    for (set, builder) in sets.iter().zip(builders) {
+        context.cancel.check()?;
+        let output = write(context, set.arch, builder)?;
+        note(context, set, &output.digest);
+        outputs.push(output);
+    }
+    Ok(outputs)
+}
+
+/// Writes `universe/ARCH`.
+pub(super) fn write(context: &JobContext, arch: &str, builder: UniverseBuilder) -> Result<Output, RunnerError> {
+    let bytes =
+        builder.finish().or_fail(FailureClass::Input, || format!("failed to compile the universe of {arch}"))?;
+    context.counters.add("universe_bytes", bytes.len() as u64);
+    context.write_file(&name(arch), &bytes)
+}
+
+fn name(arch: &str) -> String {
+    format!("universe/{arch}")
+}
+
+/// The file that says that the universe of a set is finished.
+fn note_name(context: &JobContext, set: &Set<'_>) -> String {
+    let mut key = Hasher::new();
+    for part in [context.spec.key().as_bytes().as_slice(), set.digest.as_bytes(), set.arch.as_bytes()] {
+        key.update(part);
+    }
+    format!("universe-{}", key.finish().0)
+}
+
+/// Notes that a universe is finished. Where that fails, a later attempt compiles it again.
+fn note(context: &JobContext, set: &Set<'_>, digest: &Digest) {
+    let noted = context.checkpoints().and_then(|directory| {
+        let (path, partial) = (directory.join(note_name(context, set)), directory.join("universe.partial"));
+        let failed = || format!("failed to write {}", path.display());
+        fs::write(&partial, digest.to_string()).or_fail(FailureClass::Tool, failed)?;
+        tutti_files::rename(&partial, &path).or_fail(FailureClass::Tool, failed)
+    });
+    if let Err(error) = noted {
+        log!(context, "the universe of {} would be compiled again: {}", set.arch, error.one_line());
+    }
+}
+
+/// The universe that an earlier attempt finished. What is not what its note says is noted in the log and compiled.
+fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, RunnerError> {
+    let note = note_name(context, set);
+    for staging in &context.earlier {
+        let noted = staging.join(crate::sandbox::CHECKPOINTS).join(&note);
+        let Ok(file) = open_regular(&noted) else { continue };
+        let mut digest = String::new();
+        let read = file.take(256).read_to_string(&mut digest);
+        let Ok(Ok(digest)) = read.map(|_| digest.parse::<Digest>()) else {
+            log!(context, "{} is no digest: the universe of {} is compiled", noted.display(), set.arch);
+            continue;
+        };
+        let original = staging.join("out").join(name(set.arch));
+        let path = context.output_path(&name(set.arch))?;
+        match copy(&original, &path) {
+            Ok((found, size)) if found == digest => {
+                self::note(context, set, &digest);
+                context.counters.add("universes_taken_over", 1);
+                context.counters.add("bytes_hashed", size);
+                log!(context, "the universe of {} was compiled by an earlier attempt", set.arch);
+                return Ok(Some(Output { name: name(set.arch), digest, size }));
+            }
+            Ok(_) => log!(context, "{} is not what was compiled: it is compiled again", original.display()),
+            Err(error) => log!(context, "{} is not taken over: {error}", original.display()),
+        }
+    }
+    Ok(None)
+}
+
+/// Copies a regular file; the digest and length of what was copied.
+fn copy(from: &Path, to: &Path) -> io::Result<(Digest, u64)> {
+    let mut from = open_regular(from)?;
+    // A file that grows meanwhile is none of ours.
+    let size = from.metadata()?.len();
+    let mut tee = Tee(fs::File::create(to)?, Hasher::new());
+    io::copy(&mut (&mut from).take(size), &mut tee)?;
+    Ok(tee.1.finish())
+}
+
+/// Hashes what it writes.
+struct Tee(fs::File, Hasher);
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        self.1.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
