@@ -88,14 +88,14 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
         Format::Text => {
             for compose in composes {
                 let active = if compose.active { "active" } else { "ended" };
-                println!(
+                outln!(
                     "{:<44} {:<20} {active:<7} {}/{} jobs, {} failed",
                     compose.compose_id,
                     status_word(compose.status),
                     compose.jobs_done,
                     compose.jobs_total,
                     compose.jobs_failed
-                );
+                )?;
             }
         }
     }
@@ -111,11 +111,11 @@ pub(crate) async fn show(args: OneArgs) -> Result<u8> {
     match args.format {
         Format::Json => progress::print_end(&show)?,
         Format::Text => {
-            print!("{}", report::render(&show));
+            out!("{}", report::render(&show))?;
             let summary = show.summary.unwrap_or_default();
-            println!("Compose dir: {}", summary.compose_dir);
+            outln!("Compose dir: {}", summary.compose_dir)?;
             if asleep && summary.active {
-                println!("{}", nobody_works(&summary.compose_id));
+                outln!("{}", nobody_works(&summary.compose_id))?;
             }
         }
     }
@@ -205,10 +205,10 @@ pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
     place.close().await?;
     let reasons = result?.into_inner().reasons;
     if asleep && shown?.into_inner().summary.is_some_and(|summary| summary.active) {
-        println!("{}; what was stored last:", nobody_works(&id));
+        outln!("{}; what was stored last:", nobody_works(&id))?;
     }
     for reason in reasons {
-        println!("{reason}");
+        outln!("{reason}")?;
     }
     Ok(0)
 }
@@ -235,12 +235,12 @@ pub(crate) async fn drain(args: DrainArgs) -> Result<u8> {
             (true, false) => "ready",
         };
         let cores = f64::from(worker.cpu_milli) / 1000.0;
-        println!("{:<32} {:<8} {state:<9} {cores} cores  {}", worker.worker_id, worker.arch, worker.running.join(", "));
+        outln!("{:<32} {:<8} {state:<9} {cores} cores  {}", worker.worker_id, worker.arch, worker.running.join(", "))?;
         if !worker.connected {
-            println!("  {}", report::last_heard(&worker.last_seen));
+            outln!("  {}", report::last_heard(&worker.last_seen))?;
         }
         for condition in &worker.conditions {
-            println!("  {condition}");
+            outln!("  {condition}")?;
         }
     }
     Ok(0)

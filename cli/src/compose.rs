@@ -130,9 +130,9 @@ pub(crate) fn conclude(show: &ShowResponse, output: &OutputArgs) -> Result<u8> {
         Format::Json => progress::print_end(show)?,
         Format::Text => {
             if !output.quiet {
-                print!("{}", report::render(show));
+                out!("{}", report::render(show))?;
             }
-            println!("Compose dir: {}", summary.compose_dir);
+            outln!("Compose dir: {}", summary.compose_dir)?;
             if let Some(hint) = report::after(&summary) {
                 eprintln!("{hint}");
             }

@@ -29,12 +29,12 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8> {
             for warning in prepared.warnings.iter().skip(config_warnings) {
                 eprintln!("warning: {warning}");
             }
-            println!(
+            outln!(
                 "{}: good, {} variants, {} jobs",
                 args.config.display(),
                 prepared.spec.variants.len(),
                 plan.jobs.len()
-            );
+            )?;
             Ok(0)
         }
         ConfigCommand::Dump(args) => {

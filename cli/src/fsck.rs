@@ -42,7 +42,7 @@ pub(crate) async fn run(args: FsckArgs) -> Result<u8> {
     let checked = check(&args.place, &args.compose_id, depth).await?;
     match args.format {
         Format::Json => progress::print_json(&object(&checked, depth))?,
-        Format::Text => print!("{}", text(&checked, depth)),
+        Format::Text => out!("{}", text(&checked, depth))?,
     }
     Ok(u8::from(!checked.report.is_clean()))
 }

@@ -1,7 +1,12 @@
 //! The `tutti` program.
 //!
 //! Data goes to standard output, everything else to standard error. Exit status: see [`watch::exit_status`]; 1 for any
-//! error, 64 for a wrong command line.
+//! error, 64 for a wrong command line, 141 when standard output was closed.
+
+#![warn(clippy::print_stdout)]
+
+#[macro_use]
+mod out;
 
 mod args;
 mod client;
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match result {
         Ok(status) => ExitCode::from(status),
+        Err(error) if out::is_closed(&error) => ExitCode::from(out::CLOSED),
         Err(error) => {
             eprintln!("error: {}", text(&error));
             ExitCode::FAILURE

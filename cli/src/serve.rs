@@ -41,7 +41,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> Result<u8> {
         Controller::start_after(&state, args.take_over.get(), Role::Service, Timing::default(), stop).await?;
     let bound = server::bind(&listen, args.insecure_loopback).await?;
     for socket in &bound {
-        println!("listening on {}", socket.address()?);
+        outln!("listening on {}", socket.address()?)?;
     }
     controller.serve(bound, args.insecure_loopback).await?;
     Ok(0)

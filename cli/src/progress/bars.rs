@@ -48,10 +48,9 @@ impl Bars {
 impl Reporter for Bars {
     fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
         self.all.suspend(|| {
-            println!("Compose: {compose_id}");
             eprintln!("in {compose_dir}");
-        });
-        Ok(())
+            outln!("Compose: {compose_id}")
+        })
     }
 
     fn compose(&mut self, summary: &ComposeSummary) -> Result<()> {

@@ -109,8 +109,7 @@ pub(crate) fn print_end(show: &tutti_proto::compose::ShowResponse) -> Result<()>
 
 /// Prints a value for people who read JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    outln!("{}", serde_json::to_string_pretty(value)?)
 }
 
 fn with_event(event: &str, mut object: Value) -> Value {

@@ -63,7 +63,7 @@ pub(crate) fn job_line(job: &Job) -> Option<String> {
 
 impl Reporter for Plain {
     fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
-        println!("Compose: {compose_id}");
+        outln!("Compose: {compose_id}")?;
         if !self.quiet {
             eprintln!("in {compose_dir}");
         }
