@@ -16,7 +16,7 @@
 //!
 //! Readers trust nothing: index and blocks have checksums, all places are checked, memory is bounded. What is wrong is
 //! an error for the caller to note; the package is then read again. Of a beginning that is taken over as it is, only
-//! the facts are decoded: blocks of the other streams are believed by their checksums.
+//! the heads of facts are decoded: all else is believed by the checksums of its blocks.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ use tutti_rpm::Package;
 use crate::checksum::{Checksum, ChecksumType};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::fragment::Fragment;
-use crate::record::{FileIdentity, Record, decode_facts};
+use crate::record::{FileIdentity, Record, Wanted, decode_facts, decode_wanted};
 use crate::records::{
     Block, FOOTER_SIZE, HEAD_SIZE, MAX_PART, Part, RecordsError, STREAMS, Stream, footer, partial_path,
 };
@@ -398,12 +398,12 @@ impl Checkpoints {
         Ok((record, identity, package))
     }
 
-    /// Decodes the facts of a record.
+    /// Decodes the facts of a record without texts, dependencies, files and changelogs.
     ///
     /// # Errors
     /// When their block is damaged or cannot be read.
-    pub fn facts(&self, taken: Taken) -> Result<(FileIdentity, Package), RecordsError> {
-        self.part(taken, 0, decode_facts)?.map_err(|error| self.damaged(taken, error))
+    pub fn head(&self, taken: Taken) -> Result<(FileIdentity, Package), RecordsError> {
+        self.part(taken, 0, |bytes| decode_wanted(bytes, Wanted::HEAD))?.map_err(|error| self.damaged(taken, error))
     }
 
     fn damaged(&self, taken: Taken, error: DecodeError) -> RecordsError {

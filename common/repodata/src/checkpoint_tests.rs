@@ -110,7 +110,7 @@ fn a_writer_goes_on_from_the_longest_beginning_with_the_same_files() {
         let known_files: Vec<&KnownFile> = prefix.files().map(|(_, file)| file).collect();
         assert_eq!(known_files, (0..records as u32).map(known).collect::<Vec<_>>().iter().collect::<Vec<_>>());
         let (last, _) = prefix.files().last().unwrap();
-        assert_eq!(found.facts(last).unwrap().1, package(records as u32 - 1));
+        assert_eq!(found.head(last).unwrap().1.name, package(records as u32 - 1).name);
         let mut writer = RecordsWriter::resume(directory.path().join("again"), &prefix).unwrap();
         assert_eq!((writer.len(), writer.covered()), (records, 0));
         for number in records as u32..500 {

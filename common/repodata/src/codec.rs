@@ -120,6 +120,12 @@ impl<'a> Decoder<'a> {
         Ok(if self.flag()? { Some(self.text()?) } else { None })
     }
 
+    /// Passes over a text without looking at it.
+    pub(crate) fn skip_text(&mut self) -> Result<(), DecodeError> {
+        let length = self.u32()? as usize;
+        self.raw(length).map(drop)
+    }
+
     pub(crate) fn end(&self) -> Result<(), DecodeError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError("bytes after the end")) }
     }

@@ -161,16 +161,45 @@ fn sense_code(sense: Sense) -> u8 {
     }
 }
 
+/// Parts of the facts that a reader asks for. Making texts of the others would take most of its time.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Summary and description.
+    texts: bool,
+    /// Lists of dependencies, from the first on: provides, requires, ….
+    lists: usize,
+    files: bool,
+    changelogs: bool,
+}
+
+impl Wanted {
+    const ALL: Self = Self { texts: true, lists: usize::MAX, files: true, changelogs: true };
+    /// Provides, requires and files.
+    pub(crate) const SOLVABLE: Self = Self { texts: false, lists: 2, files: true, changelogs: false };
+    /// No list but those of arches.
+    pub(crate) const HEAD: Self = Self { texts: false, lists: 0, files: false, changelogs: false };
+}
+
 /// Decodes identity and facts.
 pub(crate) fn decode_facts(bytes: &[u8]) -> Result<(FileIdentity, Package), DecodeError> {
+    decode_wanted(bytes, Wanted::ALL)
+}
+
+/// Decodes identity and some of the facts; the others are passed over and empty.
+pub(crate) fn decode_wanted(bytes: &[u8], wanted: Wanted) -> Result<(FileIdentity, Package), DecodeError> {
     let mut input = Decoder::new(bytes);
     if input.u8()? != FACTS_VERSION {
         return Err(DecodeError("facts of an unknown version"));
     }
     let identity = get_identity(&mut input)?;
-    let mut package = Package { name: input.text()?, evr: get_evr(&mut input)?, ..Package::default() };
-    for text in [&mut package.arch, &mut package.summary, &mut package.description] {
-        *text = input.text()?;
+    let mut package =
+        Package { name: input.text()?, evr: get_evr(&mut input)?, arch: input.text()?, ..Package::default() };
+    for text in [&mut package.summary, &mut package.description] {
+        if wanted.texts {
+            *text = input.text()?;
+        } else {
+            input.skip_text()?;
+        }
     }
     get_optional_texts(&mut input, &mut package)?;
     for number in [
@@ -182,7 +211,7 @@ pub(crate) fn decode_facts(bytes: &[u8]) -> Result<(FileIdentity, Package), Deco
     ] {
         *number = input.u64()?;
     }
-    get_lists(&mut input, &mut package)?;
+    get_lists(&mut input, &mut package, wanted)?;
     for list in [&mut package.exclude_arch, &mut package.exclusive_arch] {
         *list = (0..input.count(4)?).map(|_| input.text()).collect::<Result<_, _>>()?;
     }
@@ -213,8 +242,8 @@ fn get_optional_texts(input: &mut Decoder<'_>, package: &mut Package) -> Result<
     Ok(())
 }
 
-fn get_lists(input: &mut Decoder<'_>, package: &mut Package) -> Result<(), DecodeError> {
-    for list in [
+fn get_lists(input: &mut Decoder<'_>, package: &mut Package, wanted: Wanted) -> Result<(), DecodeError> {
+    let lists = [
         &mut package.provides,
         &mut package.requires,
         &mut package.conflicts,
@@ -223,14 +252,42 @@ fn get_lists(input: &mut Decoder<'_>, package: &mut Package) -> Result<(), Decod
         &mut package.suggests,
         &mut package.supplements,
         &mut package.enhances,
-    ] {
-        *list = (0..input.count(6)?).map(|_| get_dependency(input)).collect::<Result<_, _>>()?;
+    ];
+    for (number, list) in lists.into_iter().enumerate() {
+        *list = get_list(input, 6, number < wanted.lists, get_dependency, skip_dependency)?;
     }
-    package.files = (0..input.count(5)?).map(|_| get_file(input)).collect::<Result<_, _>>()?;
-    package.changelogs = (0..input.count(16)?)
-        .map(|_| Ok(Changelog { time: input.u64()?, author: input.text()?, text: input.text()? }))
-        .collect::<Result<_, DecodeError>>()?;
+    package.files = get_list(input, 5, wanted.files, get_file, |input| {
+        input.raw(1)?;
+        input.skip_text()
+    })?;
+    package.changelogs = get_list(
+        input,
+        16,
+        wanted.changelogs,
+        |input| Ok(Changelog { time: input.u64()?, author: input.text()?, text: input.text()? }),
+        |input| {
+            input.u64()?;
+            input.skip_text()?;
+            input.skip_text()
+        },
+    )?;
     Ok(())
+}
+
+/// A list whose items take at least `smallest` bytes each; empty, and passed over, when it is not wanted.
+fn get_list<'a, T>(
+    input: &mut Decoder<'a>,
+    smallest: usize,
+    wanted: bool,
+    get: impl Fn(&mut Decoder<'a>) -> Result<T, DecodeError>,
+    skip: impl Fn(&mut Decoder<'a>) -> Result<(), DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let count = input.count(smallest)?;
+    if wanted {
+        return (0..count).map(|_| get(input)).collect();
+    }
+    (0..count).try_for_each(|_| skip(input))?;
+    Ok(Vec::new())
 }
 
 fn get_evr(input: &mut Decoder<'_>) -> Result<Evr, DecodeError> {
@@ -251,6 +308,17 @@ fn get_dependency(input: &mut Decoder<'_>) -> Result<Dependency, DecodeError> {
         _ => return Err(DecodeError("unknown sense of a dependency")),
     };
     Ok(Dependency { name, range: Some((sense, get_evr(input)?)), pre })
+}
+
+fn skip_dependency(input: &mut Decoder<'_>) -> Result<(), DecodeError> {
+    input.skip_text()?;
+    input.flag()?;
+    if input.u8()? != 0 {
+        input.raw(5)?;
+        input.skip_text()?;
+        input.skip_text()?;
+    }
+    Ok(())
 }
 
 fn get_file(input: &mut Decoder<'_>) -> Result<FileEntry, DecodeError> {
@@ -331,16 +399,27 @@ pub(crate) mod tests {
         #[test]
         fn facts_round_trip(package in packages()) {
             let bytes = encode_facts(&package, &identity());
-            prop_assert_eq!(decode_facts(&bytes), Ok((identity(), package)));
+            prop_assert_eq!(decode_facts(&bytes), Ok((identity(), package.clone())));
+            let empty = Package {
+                summary: String::new(), description: String::new(), changelogs: vec![],
+                conflicts: vec![], obsoletes: vec![], recommends: vec![], suggests: vec![], supplements: vec![],
+                enhances: vec![], ..package
+            };
+            prop_assert_eq!(decode_wanted(&bytes, Wanted::SOLVABLE), Ok((identity(), empty.clone())));
+            let empty = Package { provides: vec![], requires: vec![], files: vec![], ..empty };
+            prop_assert_eq!(decode_wanted(&bytes, Wanted::HEAD), Ok((identity(), empty)));
         }
 
         #[test]
         fn damaged_facts_never_panic(package in packages(), at in any::<prop::sample::Index>(), value: u8) {
             let mut bytes = encode_facts(&package, &identity());
             let at = at.index(bytes.len());
-            prop_assert!(decode_facts(&bytes[..at]).is_err());
+            for wanted in [Wanted::ALL, Wanted::SOLVABLE, Wanted::HEAD] {
+                prop_assert!(decode_wanted(&bytes[..at], wanted).is_err());
+            }
             bytes[at] = value;
             let _ = decode_facts(&bytes);
+            let _ = decode_wanted(&bytes, Wanted::HEAD);
         }
     }
 }

@@ -12,7 +12,7 @@ use tutti_rpm::Package;
 
 use crate::codec::{DecodeError, Decoder};
 use crate::fragment::{Fill, Fragment, Fragments, MetadataFile, render_encoded};
-use crate::record::{FileIdentity, decode_facts};
+use crate::record::{FileIdentity, Wanted, decode_facts, decode_wanted};
 use crate::records::{Block, Part, RecordId, RecordsError};
 use crate::records::{FOOTER_MAGIC, FOOTER_SIZE, FORMAT_VERSION, HEAD_MAGIC, HEAD_SIZE, MAX_PART, STREAMS};
 
@@ -115,6 +115,14 @@ impl RecordsReader {
     /// When there is no such record or its blocks are damaged.
     pub fn facts(&self, id: RecordId) -> Result<(FileIdentity, Package), RecordsError> {
         self.with_part(id, 0, decode_facts)
+    }
+
+    /// Reads what a solver asks for: the facts without texts, changelogs, and dependencies but provides and requires.
+    ///
+    /// # Errors
+    /// When there is no such record or its blocks are damaged.
+    pub fn solvable(&self, id: RecordId) -> Result<Package, RecordsError> {
+        self.with_part(id, 0, |bytes| decode_wanted(bytes, Wanted::SOLVABLE)).map(|(_, package)| package)
     }
 
     fn with_part<T>(

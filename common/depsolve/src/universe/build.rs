@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use tutti_rpm::evr::SortKey;
 use tutti_rpm::{Dependency, Evr, Package, Sense};
 
@@ -11,7 +12,7 @@ use super::{FORMAT, NONE, UniverseError, checksum, requires};
 
 /// Strings in the order in which they came.
 #[derive(Debug, Default)]
-struct Interner(HashMap<Box<str>, u32>);
+struct Interner(HashMap<Box<str>, u32, RandomState>);
 
 impl Interner {
     fn id(&mut self, text: &str) -> u32 {
@@ -59,9 +60,9 @@ pub struct UniverseBuilder {
     strings: Interner,
     directories: Interner,
     names: Interner,
-    evrs: HashMap<EvrKey, u32>,
+    evrs: HashMap<EvrKey, u32, RandomState>,
     evr_values: Vec<(SortKey, EvrKey)>,
-    dependencies: HashMap<DependencyKey, u32>,
+    dependencies: HashMap<DependencyKey, u32, RandomState>,
     dependency_values: Vec<DependencyKey>,
     packages: Vec<Added>,
 }
@@ -75,9 +76,9 @@ impl UniverseBuilder {
             strings,
             directories: Interner::default(),
             names: Interner::default(),
-            evrs: HashMap::new(),
+            evrs: HashMap::default(),
             evr_values: Vec::new(),
-            dependencies: HashMap::new(),
+            dependencies: HashMap::default(),
             dependency_values: Vec::new(),
             packages: Vec::new(),
         }

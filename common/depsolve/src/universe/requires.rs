@@ -29,8 +29,8 @@ fn is_primary(path: &str) -> bool {
 /// Returns the requires that repository metadata lists.
 pub(super) fn listed(package: &Package) -> Vec<&Dependency> {
     let provided: HashSet<Key<'_>> = package.provides.iter().map(key).collect();
-    let files: HashSet<&str> = if package.requires.iter().any(Dependency::is_path) {
-        package.files.iter().map(|file| file.path.as_str()).collect()
+    let files: HashSet<&str> = if package.requires.iter().any(|require| is_primary(&require.name)) {
+        package.files.iter().map(|file| file.path.as_str()).filter(|path| is_primary(path)).collect()
     } else {
         HashSet::new()
     };
@@ -38,7 +38,7 @@ pub(super) fn listed(package: &Package) -> Vec<&Dependency> {
     let mut libc: Option<&Dependency> = None;
     for require in &package.requires {
         let name = require.name.as_str();
-        let own_file = files.contains(name) && is_primary(name);
+        let own_file = files.contains(name);
         if name.starts_with("rpmlib(") || own_file || provided.contains(&key(require)) {
             continue;
         }

@@ -125,7 +125,7 @@ impl Earlier {
         let known: Vec<_> = prefix.files().zip(sources).collect();
         let mut facts = Vec::with_capacity(known.len());
         let decode = |(): &mut (), ((place, known), source): &((Taken, &KnownFile), &SourceFile)| {
-            Ok(self.checkpoints.facts(*place).map_err(|error| chain(&error)).and_then(|(identity, package)| {
+            Ok(self.checkpoints.head(*place).map_err(|error| chain(&error)).and_then(|(identity, package)| {
                 usable(kind, source, known, &identity, package).ok_or_else(|| "it does not fit its file".to_owned())
             }))
         };

@@ -4,10 +4,10 @@
 //! again: `universe-KEY` holds the digest of `out/universe/ARCH`, where KEY is that of the job, the arch and the set.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Read as _, Write},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use tutti_depsolve::UniverseBuilder;
@@ -16,6 +16,9 @@ use tutti_repodata::{RecordId, RecordsReader};
 
 use super::{super::parallel, resume::open_regular};
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+
+/// Packages between two looks at whether the job is cancelled.
+const STEP: usize = 256;
 
 /// The packages of one arch.
 pub(super) struct Set<'a> {
@@ -26,64 +29,60 @@ pub(super) struct Set<'a> {
     pub(super) records: Vec<u32>,
 }
 
-/// Makes the universes of all arches.
-///
-/// One pass over the records serves all arches. Once an attempt has ended early, each arch gets its own: a pass costs a
-/// little more, and what is finished stays finished.
+/// Makes the universes of all arches, several at a time. Each is kept as soon as it is finished.
 pub(super) fn universes(context: &JobContext, sets: &[Set<'_>]) -> Result<Vec<Output>, RunnerError> {
-    let mut outputs = Vec::with_capacity(sets.len());
-    let at_once = if context.earlier.is_empty() { sets.len().max(1) } else { 1 };
-    for sets in sets.chunks(at_once) {
-        let mut missing = Vec::with_capacity(sets.len());
-        for set in sets {
-            match taken_over(context, set)? {
-                Some(output) => outputs.push(output),
-                None => missing.push(set),
-            }
-        }
-        if !missing.is_empty() {
-            outputs.extend(compile(context, &missing)?);
-        }
-    }
-    Ok(outputs)
-}
-
-fn compile(context: &JobContext, sets: &[&Set<'_>]) -> Result<Vec<Output>, RunnerError> {
     let path = context.output_path("records")?;
-    let failed = || format!("failed to read {}", path.display());
-    let reader = RecordsReader::open(&path).or_fail(FailureClass::Tool, failed)?;
-    let mut wanted: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
-    for (number, set) in sets.iter().enumerate() {
-        for (origin, record) in set.records.iter().enumerate() {
-            wanted.entry(*record).or_default().push((number, u32::try_from(origin).unwrap_or(u32::MAX)));
-        }
-    }
-    let mut builders: Vec<UniverseBuilder> = sets.iter().map(|set| UniverseBuilder::new(set.arch)).collect();
-    let ids: Vec<u32> = wanted.keys().copied().collect();
-    let facts = |(): &mut (), id: &u32| {
-        reader.facts(RecordId(*id)).map(|(_, package)| package).or_fail(FailureClass::Tool, failed)
+    let reader =
+        RecordsReader::open(&path).or_fail(FailureClass::Tool, || format!("failed to read {}", path.display()))?;
+    let (done, total) = (AtomicU64::new(0), sets.iter().map(|set| set.records.len() as u64).sum());
+    let passed = |packages: u64| {
+        let before = done.fetch_add(packages, Ordering::Relaxed);
+        context.progress.set("compile universes", before + packages, total);
     };
+    let make = |(): &mut (), set: &Set<'_>| match taken_over(context, set)? {
+        Some(output) => {
+            passed(set.records.len() as u64);
+            Ok(output)
+        }
+        None => compile(context, &reader, set, &passed),
+    };
+    let mut outputs = Vec::with_capacity(sets.len());
     parallel::ordered(
         context,
-        &ids,
+        sets,
         || (),
-        facts,
-        |index, package| {
-            context.progress.set("compile universes", index as u64 + 1, ids.len() as u64);
-            for (number, origin) in wanted.get(&ids[index]).into_iter().flatten() {
-                builders[*number].add(&package, *origin);
-            }
+        make,
+        |_, output| {
+            outputs.push(output);
             Ok(())
         },
     )?;
-    let mut outputs = Vec::with_capacity(sets.len());
-    for (set, builder) in sets.iter().zip(builders) {
-        context.cancel.check()?;
-        let output = write(context, set.arch, builder)?;
-        note(context, set, &output.digest);
-        outputs.push(output);
-    }
     Ok(outputs)
+}
+
+fn compile(
+    context: &JobContext,
+    reader: &RecordsReader,
+    set: &Set<'_>,
+    passed: &dyn Fn(u64),
+) -> Result<Output, RunnerError> {
+    // In the order of the file, whose blocks are then unpacked once.
+    let mut wanted: Vec<(u32, u32)> = set.records.iter().copied().zip(0..).collect();
+    wanted.sort_unstable();
+    let mut builder = UniverseBuilder::new(set.arch);
+    for wanted in wanted.chunks(STEP) {
+        context.cancel.check()?;
+        for (record, origin) in wanted {
+            let package = reader.solvable(RecordId(*record));
+            let failed = || format!("failed to read {}", reader.path().display());
+            builder.add(&package.or_fail(FailureClass::Tool, failed)?, *origin);
+        }
+        passed(wanted.len() as u64);
+    }
+    context.cancel.check()?;
+    let output = write(context, set.arch, builder)?;
+    note(context, set, &output.digest);
+    Ok(output)
 }
 
 /// Writes `universe/ARCH`.
@@ -110,7 +109,8 @@ fn note_name(context: &JobContext, set: &Set<'_>) -> String {
 /// Notes that a universe is finished. Where that fails, a later attempt compiles it again.
 fn note(context: &JobContext, set: &Set<'_>, digest: &Digest) {
     let noted = context.checkpoints().and_then(|directory| {
-        let (path, partial) = (directory.join(note_name(context, set)), directory.join("universe.partial"));
+        let (path, partial) =
+            (directory.join(note_name(context, set)), directory.join(format!("universe-{}.partial", set.arch)));
         let failed = || format!("failed to write {}", path.display());
         fs::write(&partial, digest.to_string()).or_fail(FailureClass::Tool, failed)?;
         tutti_files::rename(&partial, &path).or_fail(FailureClass::Tool, failed)
