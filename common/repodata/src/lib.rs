@@ -38,6 +38,6 @@ pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};
 pub use records_reader::{FragmentSource, RecordsReader};
 pub use repomd::{Repomd, RepomdRecord};
 pub use writer::{
-    Entry, Extra, ExtraContent, GroupStyle, WriterError, WriterOptions, WrittenFile, WrittenRepository,
+    Entry, EntryRules, Extra, ExtraContent, GroupStyle, WriterError, WriterOptions, WrittenFile, WrittenRepository,
     write_repository,
 };

@@ -61,7 +61,11 @@ pub fn check_base(base: &str) -> Result<(), LocationError> {
     check_text(base)
 }
 
-fn check_text(text: &str) -> Result<(), LocationError> {
+/// Checks what a location needs to stand in XML, wherever it leads.
+///
+/// # Errors
+/// When it is empty, too long or holds control characters.
+pub fn check_text(text: &str) -> Result<(), LocationError> {
     if text.is_empty() {
         return Err(LocationError::Empty);
     }

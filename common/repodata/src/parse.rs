@@ -36,6 +36,10 @@ pub(crate) trait ListState: Default {
     fn finish(&mut self) -> Result<Self::Item, String>;
     /// The package, for messages.
     fn label(&self) -> String;
+    /// Forgets a package, but not how it is to be read.
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// A file with a list of packages.
@@ -67,7 +71,7 @@ impl<R: Read, S: ListState> ListReader<R, S> {
                     Ok(())
                 }
                 (2, Xml::Start(element)) => {
-                    self.state = S::default();
+                    self.state.reset();
                     self.in_package = element.name() == "package";
                     if self.in_package { self.state.start(2, &element) } else { Ok(()) }
                 }
@@ -100,6 +104,10 @@ impl<R: Read, S: ListState> ListReader<R, S> {
             label if label.is_empty() => self.xml.invalid(what),
             label => self.xml.invalid(format!("package {label}: {what}")),
         }
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut S {
+        &mut self.state
     }
 
     pub(crate) fn into_input(self) -> R {
@@ -141,6 +149,8 @@ pub(crate) struct Primary {
     base: Option<String>,
     mtime: u64,
     size: u64,
+    /// See [`crate::ReadOptions::any_location`].
+    pub(crate) any_location: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -210,7 +220,8 @@ impl ListState for Primary {
     }
 
     fn finish(&mut self) -> Result<RepoPackage, String> {
-        let state = std::mem::take(self);
+        let any_location = self.any_location;
+        let state = std::mem::replace(self, Self { any_location, ..Self::default() });
         // The state is gone, so the messages name the package themselves.
         let label = label_of(&state.package.name, &state.href);
         let missing = |what: &str| format!("package {label}: it has no {what}");
@@ -229,6 +240,10 @@ impl ListState for Primary {
 
     fn label(&self) -> String {
         label_of(&self.package.name, &self.href)
+    }
+
+    fn reset(&mut self) {
+        *self = Self { any_location: self.any_location, ..Self::default() };
     }
 }
 
@@ -285,7 +300,8 @@ impl Primary {
             _ => {}
         })?;
         let href = href.ok_or("its location has no href")?;
-        location::check(&href)
+        let check = if self.any_location { location::check_text } else { location::check };
+        check(&href)
             .map_err(|error| format!("the package {} has the location {href:?}, which {error}", self.package.name))?;
         if let Some(base) = base.as_deref().filter(|base| !base.is_empty()) {
             location::check_base(base).map_err(|error| format!("its base {error}"))?;

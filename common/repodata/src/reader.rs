@@ -56,11 +56,13 @@ pub struct ReadOptions {
     pub filelists: bool,
     /// Changelogs.
     pub other: bool,
+    /// Locations may lead anywhere (`../Packages/x.rpm`, as Pungi and Koji have it): for readers that open no file there.
+    pub any_location: bool,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { filelists: true, other: true }
+        Self { filelists: true, other: true, any_location: false }
     }
 }
 
@@ -197,7 +199,8 @@ impl Repository {
             Some(record) => Some(List::open(self, record)?),
             None => None,
         };
-        let primary = List::open(self, needed("primary")?)?;
+        let mut primary: List<'_, Primary> = List::open(self, needed("primary")?)?;
+        primary.reader.state_mut().any_location = options.any_location;
         Ok(Packages { primary: Some(primary), filelists: filelists.map(Joined::new), other: other.map(Joined::new) })
     }
 

@@ -95,9 +95,22 @@ pub enum GroupStyle {
     PlainAndCompressed,
 }
 
+/// What is asked of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EntryRules {
+    /// Each location is a plain path within the repository or below its base, and there once. Entries are put in order.
+    #[default]
+    Checked,
+    /// Entries stay in the order in which they are given, locations may repeat and lead anywhere: what createrepo_c
+    /// makes of a list of packages outside of the repository (`../Packages/x.rpm`, as Pungi and Koji write it).
+    AsGiven,
+}
+
 /// How a repository is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
+    /// What is asked of entries.
+    pub entries: EntryRules,
     /// Compression of all files but `repomd.xml`.
     pub compression: Compression,
     /// gzip level, 1 to 9.
@@ -122,6 +135,7 @@ impl Default for WriterOptions {
     /// createrepo_c 1.2.5's defaults: zstd, SHA-256, unique names.
     fn default() -> Self {
         Self {
+            entries: EntryRules::default(),
             compression: Compression::Zstd,
             gzip_level: GZIP_LEVEL,
             checksum_type: ChecksumType::Sha256,
@@ -238,7 +252,7 @@ pub fn write_repository(
     extras: &[Extra],
     options: &WriterOptions,
 ) -> Result<WrittenRepository, WriterError> {
-    let order = check_entries(entries)?;
+    let order = check_entries(entries, options.entries)?;
     check_options(options)?;
     let timestamp = options.timestamp.unwrap_or_else(|| entries.iter().map(|entry| entry.mtime).max().unwrap_or(0));
     let repodata = out_dir.join("repodata");
@@ -274,15 +288,22 @@ fn check_options(options: &WriterOptions) -> Result<(), WriterError> {
 }
 
 /// Checks locations and returns the entries in the order of the files.
-fn check_entries(entries: &[Entry]) -> Result<Vec<&Entry>, WriterError> {
+fn check_entries(entries: &[Entry], rules: EntryRules) -> Result<Vec<&Entry>, WriterError> {
     for entry in entries {
         let refuse = |href: &str, source| WriterError::Location { href: href.to_owned(), source };
-        location::check(&entry.location_href).map_err(|error| refuse(&entry.location_href, error))?;
+        let check = match rules {
+            EntryRules::Checked => location::check,
+            EntryRules::AsGiven => location::check_text,
+        };
+        check(&entry.location_href).map_err(|error| refuse(&entry.location_href, error))?;
         if let Some(base) = &entry.location_base {
             location::check_base(base).map_err(|error| refuse(base, error))?;
         }
     }
     let mut order: Vec<&Entry> = entries.iter().collect();
+    if rules == EntryRules::AsGiven {
+        return Ok(order);
+    }
     order.sort_by(|a, b| entry_order(a, b));
     for pair in order.windows(2) {
         if entry_order(pair[0], pair[1]) == Ordering::Equal {

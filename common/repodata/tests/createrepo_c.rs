@@ -220,7 +220,7 @@ fn repositories_of_others_are_read() {
         let kept = |kind| {
             repository.repomd().record(kind).is_some_and(|record| directory.join(&record.location_href).is_file())
         };
-        let options = ReadOptions { filelists: kept("filelists"), other: kept("other") };
+        let options = ReadOptions { filelists: kept("filelists"), other: kept("other"), ..ReadOptions::default() };
         let packages: Result<Vec<_>, _> = repository.packages(options).unwrap().collect();
         let packages = packages.unwrap_or_else(|error| panic!("{}: {error:?}", directory.display()));
         assert_eq!(packages.len().to_string(), declared, "{}", directory.display());

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tutti_repodata::{
-    Checksum, ChecksumType, Compression, Entry, Extra, ExtraContent, FragmentOptions, Fragments, GroupStyle,
-    ReadOptions, RecordId, RepoPackage, Repomd, RepomdRecord, Repository, RepositoryError, WriterError, WriterOptions,
-    write_repository,
+    Checksum, ChecksumType, Compression, Entry, EntryRules, Extra, ExtraContent, FragmentOptions, Fragments,
+    GroupStyle, ReadOptions, RecordId, RepoPackage, Repomd, RepomdRecord, Repository, RepositoryError, WriterError,
+    WriterOptions, write_repository,
 };
 use tutti_rpm::{Evr, FileEntry, FileKind, Package};
 
@@ -229,7 +229,7 @@ fn missing_lists() {
     assert!(without("filelists").unwrap_err().to_string().contains("lists no filelists"));
     assert_eq!(without("other").unwrap().len(), 2);
     let repository = Repository::open_local(directory.path()).unwrap();
-    let lean = ReadOptions { filelists: false, other: false };
+    let lean = ReadOptions { filelists: false, other: false, ..ReadOptions::default() };
     assert_eq!(repository.packages(lean).unwrap().map(Result::unwrap).count(), 2);
 }
 
@@ -342,4 +342,21 @@ fn broken_connections_are_told_apart_from_damage() {
     let error = result.unwrap_err();
     assert!(matches!(&error, RepositoryError::Read { file, .. } if file.contains("filelists")), "{error}");
     assert_eq!(fetched.load(Ordering::Relaxed), 1);
+}
+
+/// What Pungi and Koji list: packages beside the repository, and one twice. They stay as and where they are.
+#[test]
+fn entries_as_given_and_any_location() {
+    let directory = tempfile::tempdir().unwrap();
+    let entries = [entry(1, "../b.rpm"), entry(0, "/srv/a.rpm"), entry(1, "../b.rpm")];
+    let rules = WriterOptions { entries: EntryRules::AsGiven, ..options() };
+    write_repository(directory.path(), &fragments(&["a", "b"]), &entries, &[], &rules).unwrap();
+    assert!(refusal(directory.path()).contains("leaves the repository"));
+    let repository = Repository::open_local(directory.path()).unwrap();
+    let any = ReadOptions { any_location: true, ..ReadOptions::default() };
+    let read: Vec<RepoPackage> = repository.packages(any).unwrap().map(Result::unwrap).collect();
+    let hrefs: Vec<&str> = read.iter().map(|package| package.location_href.as_str()).collect();
+    assert_eq!(hrefs, ["../b.rpm", "/srv/a.rpm", "../b.rpm"]);
+    let bad = write_repository(&directory.path().join("x"), &fragments(&["a"]), &[entry(0, "a\n")], &[], &rules);
+    assert!(full_text(&bad.unwrap_err()).contains("control character"));
 }

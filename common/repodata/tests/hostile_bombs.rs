@@ -404,7 +404,7 @@ fn metadata_locations() {
     };
     let refusal = |href: &str| {
         fs::write(root.join("repodata/repomd.xml"), repomd(href)).unwrap();
-        let lean = ReadOptions { filelists: false, other: false };
+        let lean = ReadOptions { filelists: false, other: false, ..ReadOptions::default() };
         let opened = Repository::open_local(&root)
             .and_then(|repository| repository.packages(lean)?.collect::<Result<Vec<_>, _>>());
         full_text(&opened.unwrap_err())

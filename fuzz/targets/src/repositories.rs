@@ -40,7 +40,7 @@ fn repository(kind: &'static str, data: &[u8]) -> Result<Repository, RepositoryE
 fn list(kind: &'static str, data: &[u8]) -> Signature {
     let mut parts = Vec::new();
     for lists in [true, false] {
-        let options = ReadOptions { filelists: lists, other: lists };
+        let options = ReadOptions { filelists: lists, other: lists, ..ReadOptions::default() };
         let read = || -> Result<u64, RepositoryError> {
             let repository = repository(kind, data)?;
             let mut count = 0;

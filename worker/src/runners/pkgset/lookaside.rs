@@ -84,7 +84,7 @@ fn repository_packages(
     name: &str,
     add: &mut dyn FnMut(&Package),
 ) -> Result<(), RunnerError> {
-    let options = ReadOptions { filelists: true, other: false };
+    let options = ReadOptions { filelists: true, other: false, ..ReadOptions::default() };
     let cause = || format!("failed to read the metadata of {name}");
     // The universe is an output only when the whole metadata was read and found to be right.
     for (number, package) in repository.packages(options).or_fail(FailureClass::Input, cause)?.enumerate() {

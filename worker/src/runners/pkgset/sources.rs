@@ -213,7 +213,7 @@ pub(super) fn packages(
     repository: &Repository,
     name: &str,
 ) -> Result<Vec<RepoPackage>, RunnerError> {
-    let options = ReadOptions { filelists: false, other: false };
+    let options = ReadOptions { filelists: false, other: false, ..ReadOptions::default() };
     let cause = || format!("failed to read the metadata of {name}");
     let mut found = Vec::new();
     for package in repository.packages(options).or_fail(FailureClass::Input, cause)? {
