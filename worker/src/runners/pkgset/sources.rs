@@ -1,7 +1,7 @@
 //! Which files the repositories list: directories with or without repodata, `file://` and `http(s)://` URLs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -10,7 +10,10 @@ use std::{
 use tutti_job::{LogicalPath, Root, params::PkgsetParams};
 use tutti_repodata::{Checksum, ReadOptions, RepoPackage, Repository};
 
-use super::download::{self, Remote};
+use super::{
+    super::parallel,
+    download::{self, Remote},
+};
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError, log};
 
 /// Directories below which a tree of packages may lie.
@@ -92,6 +95,9 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// A file, and its device and inode.
+type Found = (SourceFile, (u64, u64));
+
 /// Collects files; one (device, inode) is one file.
 #[derive(Default)]
 struct Collector {
@@ -122,30 +128,44 @@ impl Collector {
     }
 }
 
-/// Lists all repositories of all tree arches; remote packages are downloaded.
+/// Lists all repositories of all tree arches, several directories at a time; remote packages are downloaded.
 ///
 /// # Errors
 /// Class input for repositories that are missing, damaged or lead elsewhere.
 pub(super) fn list(context: &JobContext, params: &PkgsetParams) -> Result<Listing, RunnerError> {
+    let mut distinct: Vec<&String> = Vec::new();
+    let mut known = BTreeSet::new();
+    let repositories = || params.arches.values().flat_map(|arch| &arch.repos);
+    distinct.extend(repositories().filter(|repository| known.insert(*repository)));
+    let look = |(): &mut (), repository: &&String| match Place::parse(repository)? {
+        Place::Directory(directory) => Ok(Some(directory_files(context, &directory)?)),
+        Place::Remote(_) => Ok(None),
+    };
     let mut collector = Collector::default();
     let mut listed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    parallel::ordered(
+        context,
+        &distinct,
+        || (),
+        look,
+        |index, found| {
+            context.progress.set("list repositories", index as u64, distinct.len() as u64);
+            let repository = distinct[index];
+            let found = match found {
+                Some(found) => found,
+                // Its packages are downloaded several at a time.
+                None => remote_files(context, repository.trim_end_matches('/'))?,
+            };
+            log!(context, "{repository}: {} packages", found.len());
+            let files = found.into_iter().map(|(file, identity)| collector.add(file, identity));
+            listed.insert(repository, files.collect::<Result<_, _>>()?);
+            Ok(())
+        },
+    )?;
     let mut by_arch: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let repositories: BTreeSet<&String> = params.arches.values().flat_map(|arch| &arch.repos).collect();
     for (arch, sources) in &params.arches {
         let own = by_arch.entry(arch.clone()).or_default();
-        for repository in &sources.repos {
-            context.cancel.check()?;
-            context.progress.set("list repositories", listed.len() as u64, repositories.len() as u64);
-            if !listed.contains_key(repository.as_str()) {
-                let files = match Place::parse(repository)? {
-                    Place::Directory(directory) => directory_files(context, &directory, &mut collector)?,
-                    Place::Remote(url) => remote_files(context, &url, &mut collector)?,
-                };
-                log!(context, "{repository}: {} packages", files.len());
-                listed.insert(repository, files);
-            }
-            own.extend(listed.get(repository.as_str()).into_iter().flatten());
-        }
+        own.extend(sources.repos.iter().filter_map(|repository| listed.get(repository.as_str())).flatten());
         let mut seen = BTreeSet::new();
         own.retain(|file| seen.insert(*file));
     }
@@ -169,26 +189,22 @@ fn sorted(files: Vec<SourceFile>, mut by_arch: BTreeMap<String, Vec<usize>>) -> 
 }
 
 /// Files of a directory, by its repodata if it has one.
-fn directory_files(
-    context: &JobContext,
-    configured: &Path,
-    collector: &mut Collector,
-) -> Result<Vec<usize>, RunnerError> {
+fn directory_files(context: &JobContext, configured: &Path) -> Result<Vec<Found>, RunnerError> {
     let directory = context.volumes.map_file(configured);
     require_directory(&directory)?;
     if !directory.join("repodata/repomd.xml").exists() {
-        return walk(context, configured, &directory, collector);
+        return walk(context, configured, &directory);
     }
     let repository = Repository::open_local(&directory)
         .or_fail(FailureClass::Input, || format!("failed to read the repository {}", directory.display()))?;
-    let root = canonical(&directory)?;
+    let mut within = Within::new(&directory)?;
     let mut files = Vec::new();
     for package in packages(context, &repository, &directory.display().to_string())? {
         context.cancel.check()?;
         let href = local_href(&directory, &package)?;
         let found = listed_file(configured, &directory, &href, &package)?;
-        inside(&root, &found.0.path)?;
-        files.push(collector.add(found.0, found.1)?);
+        within.check(&found.0.path)?;
+        files.push(found);
     }
     Ok(files)
 }
@@ -240,12 +256,7 @@ fn local_href(directory: &Path, package: &RepoPackage) -> Result<String, RunnerE
         .with_hint("packages must lie in the directory of their repository: use the other place as repository"))
 }
 
-fn listed_file(
-    configured: &Path,
-    directory: &Path,
-    href: &str,
-    package: &RepoPackage,
-) -> Result<(SourceFile, (u64, u64)), RunnerError> {
+fn listed_file(configured: &Path, directory: &Path, href: &str, package: &RepoPackage) -> Result<Found, RunnerError> {
     let href = href.strip_prefix("./").unwrap_or(href);
     let path = directory.join(href);
     let cause = || format!("failed to look at {}, which {} lists", path.display(), directory.display());
@@ -282,24 +293,42 @@ fn canonical(path: &Path) -> Result<PathBuf, RunnerError> {
     fs::canonicalize(path).or_fail(FailureClass::Input, || format!("failed to follow {}", path.display()))
 }
 
-/// Refuses a file that a symbolic link leads to out of its repository, whose own path is `root`.
-fn inside(root: &Path, path: &Path) -> Result<(), RunnerError> {
-    let real = canonical(path)?;
-    if real.starts_with(root) {
-        return Ok(());
+/// Refuses files that symbolic links lead to out of their repository.
+struct Within {
+    /// The repository's own path.
+    root: PathBuf,
+    /// Directories that are known to lie in it.
+    directories: HashSet<PathBuf>,
+}
+
+impl Within {
+    fn new(directory: &Path) -> Result<Self, RunnerError> {
+        Ok(Self { root: canonical(directory)?, directories: HashSet::new() })
     }
-    let cause = format!("{} is a symbolic link out of its repository, to {}", path.display(), real.display());
-    Err(RunnerError::input(cause).with_hint("use the directory that it leads to as repository, or a hard link"))
+
+    fn check(&mut self, path: &Path) -> Result<(), RunnerError> {
+        if let Some(parent) = path.parent().filter(|parent| !self.directories.contains(*parent)) {
+            self.follow(parent)?;
+            self.directories.insert(parent.to_owned());
+        }
+        let cause = || format!("failed to look at {}", path.display());
+        let metadata = fs::symlink_metadata(path).or_fail(FailureClass::Input, cause)?;
+        if metadata.is_symlink() { self.follow(path) } else { Ok(()) }
+    }
+
+    fn follow(&self, path: &Path) -> Result<(), RunnerError> {
+        let real = canonical(path)?;
+        if real.starts_with(&self.root) {
+            return Ok(());
+        }
+        let cause = format!("{} is a symbolic link out of its repository, to {}", path.display(), real.display());
+        Err(RunnerError::input(cause).with_hint("use the directory that it leads to as repository, or a hard link"))
+    }
 }
 
 /// All `*.rpm` below a directory without repodata, sorted.
-fn walk(
-    context: &JobContext,
-    configured: &Path,
-    directory: &Path,
-    collector: &mut Collector,
-) -> Result<Vec<usize>, RunnerError> {
-    let root = canonical(directory)?;
+fn walk(context: &JobContext, configured: &Path, directory: &Path) -> Result<Vec<Found>, RunnerError> {
+    let mut within = Within::new(directory)?;
     let mut found: Vec<String> = Vec::new();
     let mut pending = vec![(String::new(), 0)];
     while let Some((below, depth)) = pending.pop() {
@@ -325,7 +354,7 @@ fn walk(
                 }
             } else if name.ends_with(".rpm") && !name.starts_with('.') {
                 if kind.is_symlink() {
-                    inside(&root, &item.path())?;
+                    within.check(&item.path())?;
                 }
                 found.push(name_below);
             }
@@ -342,13 +371,13 @@ fn walk(
             fs::metadata(&path).or_fail(FailureClass::Input, || format!("failed to look at {}", path.display()))?;
         let name = below.rsplit('/').next().unwrap_or(&below).to_owned();
         let file = SourceFile { path, logical: logical(configured, &below)?, name, expected: None };
-        files.push(collector.add(file, (metadata.dev(), metadata.ino()))?);
+        files.push((file, (metadata.dev(), metadata.ino())));
     }
     Ok(files)
 }
 
 /// Files of a remote repository, downloaded.
-fn remote_files(context: &JobContext, url: &str, collector: &mut Collector) -> Result<Vec<usize>, RunnerError> {
+fn remote_files(context: &JobContext, url: &str) -> Result<Vec<Found>, RunnerError> {
     let remote = Remote::new(url)?;
     let repository = remote.repository()?;
     let packages = packages(context, &repository, url)?;
@@ -357,7 +386,7 @@ fn remote_files(context: &JobContext, url: &str, collector: &mut Collector) -> R
         let path = &downloaded.path;
         let metadata =
             fs::metadata(path).or_fail(FailureClass::Infra, || format!("failed to look at {}", path.display()))?;
-        files.push(collector.add(downloaded, (metadata.dev(), metadata.ino()))?);
+        files.push((downloaded, (metadata.dev(), metadata.ino())));
     }
     Ok(files)
 }
