@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use tutti_controller::run::TakeOver;
 
-use crate::{connect::Address, progress::Format};
+use crate::{connect::Address, createrepo::CreaterepoArgs, progress::Format};
 
 /// Compose RPM distributions: repositories, install trees and their metadata, from many small jobs
 #[derive(Debug, Parser)]
@@ -70,6 +70,21 @@ pub(crate) enum Command {
     Fsck(FsckArgs),
     /// List workers, or let one finish what it runs and give it nothing new
     Drain(DrainArgs),
+    /// Make the metadata (repodata/) of a repository of RPM packages
+    ///
+    /// Lists all .rpm files below a directory, or those of a list. Each is read once; what a package says becomes XML that
+    /// is byte for byte that of createrepo_c 1.2.5. The old repodata/ is replaced in one step, when the new one is whole.
+    /// Metadata have the time of the newest package and not that of the clock: the same packages give the same bytes.
+    #[command(after_help = "\
+Exit status: 0 when all packages are listed, 2 when some were left out (--skip-broken), 1 when no repository was written.
+
+Examples:
+  tutti createrepo /srv/repo                      all packages below /srv/repo
+  tutti createrepo --update /srv/repo             again, after some packages were changed
+  tutti createrepo -i list -o /srv/repo /mnt/koji   packages that lie elsewhere
+
+A link to this program named createrepo_c, modifyrepo_c or mergerepo_c takes the arguments of those tools.")]
+    Createrepo(Box<CreaterepoArgs>),
     /// Check or print a configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -13,6 +13,8 @@ mod client;
 mod compose;
 mod config_command;
 mod connect;
+mod createrepo;
+mod dropin;
 mod embedded;
 mod fsck;
 mod progress;
@@ -34,6 +36,10 @@ use args::{Cli, Command, Global};
 const UMASK: u32 = 0o022;
 
 fn main() -> ExitCode {
+    // The createrepo tools keep the caller's umask, as people expect of them.
+    if let Some(status) = dropin::main_if_called() {
+        return status;
+    }
     // Before any thread runs: it holds for the whole process, and for the jobs that a worker starts.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
     // The child of a worker: no runtime, no telemetry, nothing between it and its job.
@@ -47,6 +53,9 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
+    if let Command::Createrepo(args) = cli.command {
+        return ended(createrepo::run(*args));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -57,6 +66,10 @@ fn main() -> ExitCode {
     let result = runtime.block_on(Box::pin(run(cli)));
     // A client that is cut off must not keep the program from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended(result)
+}
+
+fn ended(result: Result<u8>) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) if out::is_closed(&error) => ExitCode::from(out::CLOSED),
@@ -117,7 +130,7 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Drain(args) => client::drain(args).await,
         Command::Config(command) => config_command::run(command),
         // Handled before the runtime starts.
-        Command::RunJob => Ok(1),
+        Command::Createrepo(_) | Command::RunJob => Ok(1),
     }
 }
 

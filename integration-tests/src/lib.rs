@@ -17,6 +17,7 @@
 pub mod chaos;
 pub mod compose;
 pub mod corpus;
+pub mod createrepo;
 pub mod farm;
 pub mod judges;
 pub mod matrix;

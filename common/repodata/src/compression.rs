@@ -85,7 +85,10 @@ impl Compression {
     }
 
     /// Reads a compressed stream, also one of several frames; bounded in memory, not in output.
-    pub(crate) fn decoder<'a>(self, input: impl BufRead + Send + 'a) -> io::Result<Box<dyn io::Read + Send + 'a>> {
+    ///
+    /// # Errors
+    /// When the decoder cannot be made.
+    pub fn decoder<'a>(self, input: impl BufRead + Send + 'a) -> io::Result<Box<dyn io::Read + Send + 'a>> {
         Ok(match self {
             Self::None => Box::new(input),
             Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),

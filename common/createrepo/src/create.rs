@@ -1,0 +1,260 @@
+//! A repository of a directory of RPM files.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tutti_repodata::{
+    Entry, EntryRules, Fill, FragmentSource, MetadataFile, RecordId, RecordsError, RecordsReader, RecordsWriter,
+    Repomd, Repository, WriterOptions, write_repository,
+};
+
+use crate::additional;
+use crate::cache::Cache;
+use crate::error::{Broken, Error};
+use crate::events::{Control, Event};
+use crate::old::{self, OldPackages};
+use crate::options::{Metadata, OnBroken, Options};
+use crate::packages::{self, Listed, Packages, Work};
+use crate::stage::Stage;
+use crate::tasks::{self, Tasks};
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Summary {
+    /// Packages in the repository.
+    pub packages: usize,
+    /// Files that are not in it, and why.
+    pub broken: Vec<Broken>,
+    /// What was done for it.
+    pub work: Work,
+    /// Whether the old metadata were equal, and stay.
+    pub unchanged: bool,
+    /// Its `repomd.xml`.
+    pub repomd: Repomd,
+    /// Bytes of metadata before compression.
+    pub bytes_in: u64,
+    /// Bytes of metadata.
+    pub bytes_out: u64,
+}
+
+/// Makes `repodata/` for a directory of packages.
+///
+/// # Errors
+/// When options do not fit, somebody else is at it, a package is broken (unless such are to be skipped), metadata to
+/// use cannot be read, or the volume fails. The old `repodata/` is then as it was, and nothing else remains.
+pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error> {
+    let run = Run::new(options, control)?;
+    let stage = Stage::open(&run.output, options.ignore_lock)?;
+    let sources = old::sources(&run.output, options);
+    let mut tasks = run.tasks(&sources)?;
+    let update = options.update.is_wanted() && !tasks.packages.is_empty();
+    // Without old packages there is no old metadata either: what it says is looked at before anything is read.
+    let old_repomd = Repository::open_local(&run.output).map(|repository| repository.repomd().clone());
+    let old_repomd = old_repomd.ok();
+    let plan = additional::plan(options, &run.output, &tasks.modules, old_repomd.as_ref().filter(|_| update))?;
+    let (packages, reader) = run.packages(&stage, &sources, &tasks, update)?;
+    let Packages { mut listed, broken, work } = packages;
+    tasks.broken.extend(broken);
+    let broken = tasks.broken;
+    control.tell(Event::ReadingDone { broken: broken.len() });
+    if !broken.is_empty() && options.selection.broken == OnBroken::Refuse {
+        return Err(Error::Broken(broken));
+    }
+    packages::settle_duplicates(&mut listed, options.duplicates, control);
+    run.write_read_list(&listed)?;
+    control.tell(Event::Writing(listed.len()));
+    let mut summary = Summary {
+        packages: listed.len(),
+        broken,
+        work,
+        unchanged: false,
+        repomd: Repomd::default(),
+        bytes_in: 0,
+        bytes_out: 0,
+    };
+    run.write(&stage, reader, listed, &plan, &mut summary)?;
+    control.check()?;
+    let same = update && old_repomd.as_ref().is_some_and(|old| is_same(old, &summary.repomd));
+    if same && options.metadata.retain == crate::options::Retain::Unlisted {
+        summary.unchanged = true;
+        control.tell(Event::Unchanged);
+    } else {
+        stage.publish(options.metadata.retain, old_repomd.as_ref())?;
+    }
+    Ok(summary)
+}
+
+/// Whether two repositories are the same but for revision and timestamps, as createrepo_c 1.2.5 compares them
+/// (`repomd.c`, `cr_repomd_compare`).
+fn is_same(old: &Repomd, new: &Repomd) -> bool {
+    let plain = |repomd: &Repomd| {
+        let mut repomd = Repomd { revision: None, ..repomd.clone() };
+        for record in &mut repomd.records {
+            record.timestamp = 0;
+        }
+        repomd.sort();
+        repomd
+    };
+    plain(old) == plain(new)
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    output: PathBuf,
+    control: Control<'a>,
+}
+
+impl<'a> Run<'a> {
+    fn new(options: &'a Options, control: Control<'a>) -> Result<Self, Error> {
+        let output = options.output.clone().unwrap_or_else(|| options.directory.clone());
+        for (what, path) in [("the directory", &options.directory), ("the output directory", &output)] {
+            if !path.is_dir() {
+                return Err(Error::NoDirectory { what, path: path.clone() });
+            }
+        }
+        Ok(Self { options, output, control })
+    }
+
+    fn tasks(&self, sources: &[PathBuf]) -> Result<Tasks, Error> {
+        let Options { directory, selection, location, update, .. } = self.options;
+        let is_listed = selection.package_list.is_some() || !selection.include.is_empty() || update.recycle_list;
+        let mut tasks = if is_listed {
+            let mut lines = match &selection.package_list {
+                Some(path) => fs::read_to_string(path).map_err(Error::io("read the package list", path))?,
+                None => String::new(),
+            };
+            for line in &selection.include {
+                lines.push('\n');
+                lines.push_str(line);
+            }
+            let recycled = if update.recycle_list { old::locations(sources, self.control) } else { Vec::new() };
+            let lines = recycled.iter().map(String::as_str).chain(lines.split('\n'));
+            tasks::listed(directory, lines, selection, location)
+        } else {
+            self.control.tell(Event::WalkStarted);
+            tasks::walk(directory, selection, location)
+        };
+        tasks.arrange(selection.clashes)?;
+        self.control.tell(Event::Found { packages: tasks.packages.len() });
+        for package in &tasks.broken {
+            self.control.tell(Event::Broken(package));
+        }
+        Ok(tasks)
+    }
+
+    /// Takes over and reads packages; their records are then in a file of the stage.
+    fn packages(
+        &self,
+        stage: &Stage,
+        sources: &[PathBuf],
+        tasks: &Tasks,
+        update: bool,
+    ) -> Result<(Packages, RecordsReader), Error> {
+        let reading = &self.options.reading;
+        let cache = match &reading.cache {
+            Some(path) => Some(Cache::open(self.output.join(path), reading.checksum)?),
+            None => None,
+        };
+        let path = stage.root().join("records");
+        let mut records = RecordsWriter::create(&path)?;
+        let old = match update {
+            true => OldPackages::load(sources, &tasks.packages, self.options, &mut records, self.control)?,
+            false => OldPackages::default(),
+        };
+        self.control.tell(Event::Staging(stage.root()));
+        self.control.tell(Event::Reading { workers: reading.workers, packages: tasks.packages.len() });
+        let gathered =
+            packages::gather(&tasks.packages, &old, self.options, cache.as_ref(), &mut records, self.control)?;
+        records.seal()?;
+        Ok((gathered, RecordsReader::open(&path)?))
+    }
+
+    fn write_read_list(&self, listed: &[Listed]) -> Result<(), Error> {
+        let Some(path) = &self.options.reading.read_list else { return Ok(()) };
+        let lines: String = listed
+            .iter()
+            .filter(|package| !package.reused)
+            .flat_map(|package| [package.entry.location_href.as_str(), "\n"])
+            .collect();
+        fs::write(path, lines).map_err(Error::io("write", path))
+    }
+
+    /// Writes all metadata into the stage.
+    fn write(
+        &self,
+        stage: &Stage,
+        reader: RecordsReader,
+        listed: Vec<Listed>,
+        plan: &additional::Plan,
+        summary: &mut Summary,
+    ) -> Result<(), Error> {
+        let metadata = &self.options.metadata;
+        let entries: Vec<Entry> = listed.into_iter().map(|package| package.entry).collect();
+        let source = Stoppable { reader, stop: self.control.stop };
+        let written = write_repository(stage.root(), &source, &entries, &plan.extras, &writer_options(metadata));
+        let written = match written {
+            Err(_) if self.control.stop.load(Ordering::Relaxed) => return Err(Error::Cancelled),
+            other => other?,
+        };
+        (summary.bytes_in, summary.bytes_out) = (written.bytes_in, written.bytes_out);
+        summary.repomd = written.repomd;
+        if !plan.kept.is_empty() {
+            let repodata = stage.repodata();
+            let records =
+                additional::bring(&plan.kept, &self.output, &repodata, metadata, written.timestamp, self.control)?;
+            summary.repomd.records.extend(records);
+            summary.repomd.sort();
+            write_repomd(&repodata, &summary.repomd, Some(written.timestamp))?;
+        }
+        Ok(())
+    }
+}
+
+fn writer_options(metadata: &Metadata) -> WriterOptions {
+    WriterOptions {
+        entries: EntryRules::AsGiven,
+        compression: metadata.compression,
+        checksum_type: metadata.checksum,
+        unique_names: metadata.unique_names,
+        revision: metadata.revision.clone(),
+        timestamp: metadata.timestamp,
+        ..WriterOptions::default()
+    }
+}
+
+/// Writes `repomd.xml` in one step: a reader finds the old one or the new one.
+pub(crate) fn write_repomd(repodata: &Path, repomd: &Repomd, mtime: Option<u64>) -> Result<(), Error> {
+    let (path, partial) = (repodata.join("repomd.xml"), repodata.join(".repomd.xml.partial"));
+    let write = || -> std::io::Result<()> {
+        tutti_files::remove_file(&partial)?;
+        let mut file = File::create_new(&partial)?;
+        file.write_all(&repomd.to_xml())?;
+        if let Some(seconds) = mtime {
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))?;
+        }
+        tutti_files::rename(&partial, &path)
+    };
+    write().map_err(|error| {
+        let _ = tutti_files::remove_file(&partial);
+        Error::io("write", &path)(error)
+    })
+}
+
+/// Records that are no longer given when somebody asks to stop.
+struct Stoppable<'a> {
+    reader: RecordsReader,
+    stop: &'a AtomicBool,
+}
+
+impl FragmentSource for Stoppable<'_> {
+    fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
+        if self.stop.load(Ordering::Relaxed) {
+            let source = std::io::Error::from(std::io::ErrorKind::Interrupted);
+            return Err(RecordsError::Io { action: "read", path: self.reader.path().to_owned(), source });
+        }
+        self.reader.render(id, file, fill, out)
+    }
+}

@@ -1,0 +1,148 @@
+//! Who makes a repository: `.repodata/` in its directory, as with createrepo_c, which so keeps away from ours and we
+//! from its.
+//!
+//! A lock of ours names its process. One whose process is gone from this machine is taken away: a run that was killed
+//! does not block the next one. No file is locked, so that this holds on NFS, too.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Name of the lock, and of the directory in which a repository is made.
+pub(crate) const LOCK: &str = ".repodata";
+/// File in it that says whose it is.
+const OWNER: &str = "owner";
+
+/// Takes the lock in `output`: makes its directory.
+pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
+    let lock = output.join(LOCK);
+    for _ in 0..3 {
+        match fs::create_dir(&lock) {
+            Ok(()) => {
+                let made = fs::File::create_new(lock.join(OWNER)).and_then(|mut file| file.write_all(me().as_bytes()));
+                return match made {
+                    Ok(()) => Ok(lock),
+                    Err(error) => {
+                        let _ = tutti_files::remove_dir_all(&lock);
+                        Err(Error::io("write", &lock.join(OWNER))(error))
+                    }
+                };
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let owner = fs::read_to_string(lock.join(OWNER)).ok();
+                if !ignore && !owner.as_deref().is_some_and(is_dead) {
+                    return Err(Error::Locked { path: lock, owner: words(owner.as_deref()) });
+                }
+                clear(output, &lock, owner.as_deref())?;
+            }
+            Err(error) => return Err(Error::io("create", &lock)(error)),
+        }
+    }
+    Err(Error::Locked { path: lock, owner: "others take it again and again".to_owned() })
+}
+
+/// Takes a lock away: by a rename, so that one of two processes does it.
+fn clear(output: &Path, lock: &Path, owner: Option<&str>) -> Result<(), Error> {
+    let aside = output.join(format!("{LOCK}.stale.{}", std::process::id()));
+    tutti_files::remove_dir_all(&aside).map_err(Error::io("remove", &aside))?;
+    match tutti_files::rename(lock, &aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("rename", lock)(error)),
+    }
+    // Somebody else may have taken it in between: then it is his.
+    if fs::read_to_string(aside.join(OWNER)).ok().as_deref() != owner && fs::rename(&aside, lock).is_ok() {
+        return Err(Error::Locked { path: lock.to_owned(), owner: "another process took it just now".to_owned() });
+    }
+    // Killed between two renames: what it made is whole.
+    let (made, place) = (aside.join("repodata"), output.join("repodata"));
+    if made.join("repomd.xml").is_file() && fs::symlink_metadata(&place).is_err() {
+        tutti_files::rename(&made, &place).map_err(Error::io("rename", &made))?;
+    }
+    if aside.is_dir() { tutti_files::remove_dir_all(&aside) } else { tutti_files::remove_file(&aside) }
+        .map_err(Error::io("remove", &aside))
+}
+
+fn words(owner: Option<&str>) -> String {
+    let remedy = "hint: wait for it; or, if no process is at work on this repository, remove the directory";
+    match owner.and_then(|owner| owner.split(' ').nth(3)) {
+        Some(process) => format!("process {process} makes this repository ({remedy})"),
+        None => format!("another process makes this repository ({remedy})"),
+    }
+}
+
+/// This process: kernel boot, process namespace, host, process id, start.
+fn me() -> String {
+    let (boot, namespace) = machine();
+    let process = std::process::id();
+    let host = rustix::system::uname().nodename().to_string_lossy().replace(' ', "_");
+    format!("{boot} {namespace} {host} {process} {}", started(process).unwrap_or_default())
+}
+
+fn machine() -> (String, String) {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    (boot.trim().to_owned(), namespace.display().to_string())
+}
+
+/// When a process of this machine started, in ticks since boot.
+fn started(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Whether an owner was a process of this boot and namespace, and is no more.
+fn is_dead(owner: &str) -> bool {
+    let fields: Vec<&str> = owner.split(' ').collect();
+    let [boot, namespace, _, process, start] = fields.as_slice() else { return false };
+    let (our_boot, our_namespace) = machine();
+    let (Ok(process), false) = (process.parse::<u32>(), our_boot.is_empty() || our_namespace.is_empty()) else {
+        return false;
+    };
+    (*boot, *namespace) == (our_boot.as_str(), our_namespace.as_str())
+        && !start.is_empty()
+        && started(process).as_deref() != Some(*start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_living_are_waited_for_and_the_dead_are_not() {
+        let output = tempfile::tempdir().unwrap();
+        let lock = take(output.path(), false).unwrap();
+        let error = take(output.path(), false).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        // Another process, long gone, had it: same place, other start.
+        let gone = me().rsplit_once(' ').unwrap().0.to_owned() + " 1";
+        fs::write(lock.join(OWNER), gone).unwrap();
+        take(output.path(), false).unwrap();
+        // Those of createrepo_c have no name.
+        fs::remove_file(lock.join(OWNER)).unwrap();
+        assert!(take(output.path(), false).is_err());
+        fs::write(lock.join(OWNER), "cut off").unwrap();
+        assert!(take(output.path(), false).is_err());
+        assert_eq!(take(output.path(), true).unwrap(), lock);
+        fs::remove_dir_all(&lock).unwrap();
+        fs::write(&lock, "").unwrap();
+        assert!(take(output.path(), false).is_err());
+        take(output.path(), true).unwrap();
+        assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_killed_between_two_renames_is_put_in_place() {
+        let output = tempfile::tempdir().unwrap();
+        let lock = take(output.path(), false).unwrap();
+        fs::create_dir(lock.join("repodata")).unwrap();
+        fs::write(lock.join("repodata/repomd.xml"), "new").unwrap();
+        fs::write(lock.join(OWNER), me().rsplit_once(' ').unwrap().0.to_owned() + " 1").unwrap();
+        take(output.path(), false).unwrap();
+        assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "new");
+    }
+}

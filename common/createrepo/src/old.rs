@@ -1,0 +1,201 @@
+//! Packages taken over from metadata that exists.
+//!
+//! The key is the location in the new repository, without a leading `./`. A record is taken over when the file that is
+//! now there has the size and mtime that the old metadata give, or with `skip_stat` when there is one; and only with
+//! the checksum type that is wanted. Sources that say different things of one location are not believed.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use tutti_repodata::{
+    Checksum, FileIdentity, FragmentOptions, ReadOptions, Record, RecordId, RecordsWriter, RepoPackage, Repository,
+};
+
+use crate::error::Error;
+use crate::events::{Control, Event};
+use crate::options::Options;
+use crate::tasks::Task;
+
+/// What of a package is told to others.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// `NAME-EPOCH:VERSION-RELEASE.ARCH`.
+    pub(crate) nevra: String,
+    pub(crate) build_time: u64,
+}
+
+impl Facts {
+    pub(crate) fn of(package: &tutti_rpm::Package) -> Self {
+        let evr = &package.evr;
+        let arch = if package.is_source() { "src" } else { &package.arch };
+        let nevra = format!("{}-{}:{}-{}.{arch}", package.name, evr.epoch.unwrap_or(0), evr.version, evr.release);
+        Self { nevra, build_time: package.build_time }
+    }
+}
+
+/// A package of old metadata.
+#[derive(Clone, Debug)]
+pub(crate) struct OldPackage {
+    pub(crate) record: RecordId,
+    pub(crate) mtime: u64,
+    pub(crate) size: u64,
+    pub(crate) checksum: Checksum,
+    pub(crate) base: Option<String>,
+    pub(crate) facts: Facts,
+}
+
+/// Packages that can be taken over, by location.
+#[derive(Default)]
+pub(crate) struct OldPackages {
+    /// `None` where sources disagree.
+    places: HashMap<String, Option<OldPackage>>,
+}
+
+pub(crate) fn key(href: &str) -> &str {
+    href.strip_prefix("./").unwrap_or(href)
+}
+
+/// Where old metadata may be: the repository itself, then further ones, the last first.
+pub(crate) fn sources(output: &Path, options: &Options) -> Vec<PathBuf> {
+    let further = options.update.paths.iter().rev().cloned();
+    std::iter::once(output.to_owned()).chain(further).collect()
+}
+
+/// Locations of all packages of old metadata, for `recycle_list`.
+pub(crate) fn locations(sources: &[PathBuf], control: Control<'_>) -> Vec<String> {
+    let lean = ReadOptions { filelists: false, other: false, any_location: true };
+    let mut found = Vec::new();
+    for path in sources.iter().filter(|path| has_repodata(path)) {
+        let list = || -> Result<Vec<String>, tutti_repodata::RepositoryError> {
+            Repository::open_local(path)?.packages(lean)?.map(|package| Ok(package?.location_href)).collect()
+        };
+        match list() {
+            Ok(list) => found.extend(list),
+            Err(source) => {
+                let error = Error::Repository { path: path.clone(), source };
+                control.tell(Event::OldMetadataUnusable { path, error: &error });
+            }
+        }
+    }
+    found
+}
+
+fn has_repodata(path: &Path) -> bool {
+    path.join("repodata/repomd.xml").is_file()
+}
+
+impl OldPackages {
+    /// Reads the packages of old metadata that can be taken over, and keeps their records in `records`. A source that
+    /// cannot be read whole is told and not used.
+    pub(crate) fn load(
+        sources: &[PathBuf],
+        tasks: &[Task],
+        options: &Options,
+        records: &mut RecordsWriter,
+        control: Control<'_>,
+    ) -> Result<Self, Error> {
+        let loader = Loader {
+            wanted: tasks.iter().map(|task| (key(&task.href), task)).collect(),
+            names: tasks.iter().map(Task::name).collect(),
+            options,
+        };
+        let mut packages = Self::default();
+        let mut known = 0;
+        for (number, path) in sources.iter().enumerate() {
+            if number == 0 && !has_repodata(path) {
+                continue;
+            }
+            control.tell(Event::OldMetadata(path));
+            match loader.repository(path, records, control) {
+                Ok((found, named)) => {
+                    known += named;
+                    packages.merge(found);
+                }
+                Err(error @ Error::Repository { .. }) => {
+                    control.tell(Event::OldMetadataUnusable { path, error: &error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        control.tell(Event::OldPackages(known));
+        Ok(packages)
+    }
+
+    fn merge(&mut self, found: Vec<(String, OldPackage)>) {
+        for (place, package) in found {
+            self.places
+                .entry(place)
+                .and_modify(|known| {
+                    let same = known.as_ref().is_some_and(|known| {
+                        (known.mtime, known.size, &known.checksum) == (package.mtime, package.size, &package.checksum)
+                    });
+                    if !same {
+                        *known = None;
+                    }
+                })
+                .or_insert(Some(package));
+        }
+    }
+
+    /// The package of old metadata that is this file.
+    pub(crate) fn get(&self, task: &Task) -> Option<&OldPackage> {
+        self.places.get(key(&task.href))?.as_ref()
+    }
+}
+
+struct Loader<'a> {
+    wanted: HashMap<&'a str, &'a Task>,
+    names: HashSet<&'a str>,
+    options: &'a Options,
+}
+
+impl Loader<'_> {
+    fn repository(
+        &self,
+        path: &Path,
+        records: &mut RecordsWriter,
+        control: Control<'_>,
+    ) -> Result<(Vec<(String, OldPackage)>, usize), Error> {
+        let failed = |source| Error::Repository { path: path.to_owned(), source };
+        let repository = Repository::open_local(path).map_err(failed)?;
+        let read = ReadOptions { any_location: true, ..ReadOptions::default() };
+        let (mut found, mut named) = (Vec::new(), 0);
+        for package in repository.packages(read).map_err(failed)? {
+            let package = package.map_err(failed)?;
+            control.check()?;
+            let name = package.location_href.rsplit('/').next().unwrap_or_default();
+            named += usize::from(self.names.contains(name));
+            let place = key(&package.location_href);
+            let Some(task) = self.wanted.get(place) else { continue };
+            if self.is_same(task, &package) {
+                let place = place.to_owned();
+                found.push((place, keep(package, records)?));
+            }
+        }
+        Ok((found, named))
+    }
+
+    fn is_same(&self, task: &Task, package: &RepoPackage) -> bool {
+        if package.checksum.kind() != self.options.reading.checksum {
+            return false;
+        }
+        if self.options.update.skip_stat {
+            return true;
+        }
+        let Ok(metadata) = fs::metadata(&task.path) else { return false };
+        metadata.len() == package.size && u64::try_from(metadata.mtime()) == Ok(package.mtime)
+    }
+}
+
+fn keep(package: RepoPackage, records: &mut RecordsWriter) -> Result<OldPackage, Error> {
+    let RepoPackage { package, location_base, size, mtime, checksum, .. } = package;
+    let identity = FileIdentity { size, mtime, checksum };
+    // The changelog stays as it was: what was cut from it is not in the old metadata.
+    let record = Record::make(&package, &identity, &FragmentOptions { changelog_limit: None })
+        .map_err(tutti_repodata::RecordsError::Fragment)?;
+    let record = records.add_record(&record)?;
+    let FileIdentity { size, mtime, checksum } = identity;
+    Ok(OldPackage { record, mtime, size, checksum, base: location_base, facts: Facts::of(&package) })
+}

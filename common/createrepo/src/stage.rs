@@ -1,0 +1,224 @@
+//! Where a repository is made, and how it comes to its place: whole, or not at all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tutti_repodata::Repomd;
+
+use crate::error::Error;
+use crate::lock;
+use crate::options::Retain;
+
+/// A directory in which a repository is made; gone, with the lock, when this is dropped.
+pub(crate) struct Stage {
+    output: PathBuf,
+    root: PathBuf,
+}
+
+impl Stage {
+    /// Takes the lock of an output directory.
+    pub(crate) fn open(output: &Path, ignore_lock: bool) -> Result<Self, Error> {
+        let root = lock::take(output, ignore_lock)?;
+        Ok(Self { output: output.to_owned(), root })
+    }
+
+    /// Directory for all that is made.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The new metadata.
+    pub(crate) fn repodata(&self) -> PathBuf {
+        self.root.join("repodata")
+    }
+
+    /// Puts the new metadata in place of the old, of which `retain` says what stays; `old` is its `repomd.xml`.
+    ///
+    /// The two directories are exchanged in one step, where the file system can do that: no reader finds none, and
+    /// whoever is killed leaves one or the other.
+    pub(crate) fn publish(self, retain: Retain, old: Option<&Repomd>) -> Result<(), Error> {
+        let (new, place) = (self.repodata(), self.output.join("repodata"));
+        match fs::symlink_metadata(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return tutti_files::rename(&new, &place).map_err(Error::io("rename", &new));
+            }
+            Err(error) => return Err(Error::io("look at", &place)(error)),
+            Ok(_) if place.is_dir() => keep_files(&place, &new, retain, old)?,
+            Ok(_) => {}
+        }
+        if renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+        let aside = self.root.join("old");
+        tutti_files::rename(&place, &aside).map_err(Error::io("rename", &place))?;
+        tutti_files::rename(&new, &place).map_err(|error| {
+            let _ = tutti_files::rename(&aside, &place);
+            Error::io("rename", &new)(error)
+        })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = tutti_files::remove_dir_all(&self.root);
+    }
+}
+
+/// Brings files of the old metadata into the new, unless there is one of that name: by a link, or a copy with its time.
+fn keep_files(place: &Path, new: &Path, retain: Retain, old: Option<&Repomd>) -> Result<(), Error> {
+    let entries = fs::read_dir(place).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(Error::io("read", place))?;
+    let names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let leave = Leave::new(place, &names, retain, old);
+    for (entry, name) in entries.iter().zip(&names) {
+        let (from, to) = (entry.path(), new.join(entry.file_name()));
+        if name != "repomd.xml" && !leave.takes(&from, name) && fs::symlink_metadata(&to).is_err() {
+            bring(&from, &to).map_err(Error::io("keep", &from))?;
+        }
+    }
+    Ok(())
+}
+
+fn bring(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_symlink() {
+        return tutti_files::symlink(&fs::read_link(from)?, to);
+    }
+    if metadata.is_dir() {
+        tutti_files::ensure_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            bring(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    if !metadata.is_file() || tutti_files::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to)?;
+    fs::File::options().write(true).open(to)?.set_modified(metadata.modified()?)
+}
+
+/// What does not stay.
+enum Leave {
+    Names(Vec<String>),
+    Older(SystemTime),
+}
+
+impl Leave {
+    fn new(place: &Path, names: &[String], retain: Retain, old: Option<&Repomd>) -> Self {
+        match retain {
+            Retain::All => Self::Names(Vec::new()),
+            Retain::Younger(seconds) => {
+                let now = SystemTime::now();
+                Self::Older(now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH))
+            }
+            Retain::Unlisted => {
+                let records = old.map(|repomd| repomd.records.as_slice()).unwrap_or_default();
+                let listed = |href: &String| href.rsplit('/').next().map(str::to_owned);
+                Self::Names(records.iter().filter_map(|record| listed(&record.location_href)).collect())
+            }
+            Retain::Newest(count) => Self::Names(surplus(place, names, count)),
+        }
+    }
+
+    fn takes(&self, path: &Path, name: &str) -> bool {
+        match self {
+            Self::Names(names) => names.iter().any(|other| other == name),
+            Self::Older(limit) => {
+                fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|time| time < *limit)
+            }
+        }
+    }
+}
+
+/// All but the newest `count` of each kind of file that createrepo makes.
+fn surplus(place: &Path, names: &[String], count: usize) -> Vec<String> {
+    let mut surplus = Vec::new();
+    for kind in ["primary", "filelists", "other"] {
+        for form in ["xml", "sqlite"] {
+            let part = format!("{kind}.{form}.");
+            let is_one = |name: &&String| {
+                name.starts_with(&part) || name.split_once('-').is_some_and(|(_, rest)| rest.starts_with(&part))
+            };
+            let time = |name: &String| {
+                fs::metadata(place.join(name))
+                    .and_then(|metadata| metadata.modified())
+                    .unwrap_or(SystemTime::UNIX_EPOCH)
+            };
+            let mut found: Vec<_> = names.iter().filter(is_one).map(|name| (time(name), name)).collect();
+            found.sort_by(|a, b| b.cmp(a));
+            surplus.extend(found.into_iter().skip(count).map(|(_, name)| name.clone()));
+        }
+    }
+    surplus
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tutti_repodata::{ChecksumType, RepomdRecord};
+
+    fn old_repodata(output: &Path) -> Repomd {
+        let place = output.join("repodata");
+        fs::create_dir_all(place.join("sub")).unwrap();
+        for name in ["repomd.xml", "1-primary.xml.gz", "2-primary.xml.gz", "stray", "sub/x"] {
+            fs::write(place.join(name), name).unwrap();
+        }
+        let record = RepomdRecord {
+            kind: "primary".into(),
+            checksum: ChecksumType::Sha256.hash(b""),
+            open_checksum: None,
+            location_href: "repodata/1-primary.xml.gz".into(),
+            location_base: None,
+            timestamp: 0,
+            size: None,
+            open_size: None,
+        };
+        Repomd { records: vec![record], ..Repomd::default() }
+    }
+
+    fn published(retain: Retain) -> Vec<String> {
+        let output = tempfile::tempdir().unwrap();
+        let old = old_repodata(output.path());
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let stray = fs::File::options().write(true).open(output.path().join("repodata/stray")).unwrap();
+        stray.set_modified(time).unwrap();
+        let stage = Stage::open(output.path(), false).unwrap();
+        fs::create_dir(stage.repodata()).unwrap();
+        fs::write(stage.repodata().join("repomd.xml"), "new").unwrap();
+        stage.publish(retain, Some(&old)).unwrap();
+        assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "new");
+        assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1, "nothing but repodata");
+        let mut names: Vec<String> = fs::read_dir(output.path().join("repodata"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "repomd.xml")
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_stays_of_the_old_metadata() {
+        assert_eq!(published(Retain::Unlisted), ["2-primary.xml.gz", "stray", "sub"]);
+        assert_eq!(published(Retain::All), ["1-primary.xml.gz", "2-primary.xml.gz", "stray", "sub"]);
+        assert_eq!(published(Retain::Younger(3600)), ["1-primary.xml.gz", "2-primary.xml.gz", "sub"]);
+        assert_eq!(published(Retain::Newest(0)), ["stray", "sub"]);
+        assert_eq!(published(Retain::Newest(1)).len(), 3);
+    }
+
+    #[test]
+    fn what_is_not_published_leaves_nothing() {
+        let output = tempfile::tempdir().unwrap();
+        old_repodata(output.path());
+        let stage = Stage::open(output.path(), false).unwrap();
+        fs::write(stage.root().join("half"), "").unwrap();
+        drop(stage);
+        assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "repomd.xml");
+        assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1);
+    }
+}
