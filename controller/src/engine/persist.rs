@@ -63,7 +63,12 @@ impl Dirty {
 /// Why a write did not happen.
 pub(super) enum WriteError {
     /// The store is full or does not answer: the same write may go well later.
-    Passing(StoreError),
+    Passing {
+        /// What it said.
+        error: StoreError,
+        /// Some of it is stored, or may be.
+        began: bool,
+    },
     /// This controller cannot go on.
     Final(EngineError),
 }
@@ -71,8 +76,8 @@ pub(super) enum WriteError {
 /// Writes everything; returns the revision when it is durable. Values are whole, so a write that failed is simply repeated.
 ///
 /// More than one transaction is needed only when very many jobs change at once (a failure that skips them, a
-/// cancellation, a retry). A crash between two of them leaves jobs behind their producer's state, or behind the header,
-/// which loading repairs.
+/// cancellation, a retry), or many composes are submitted. A crash between two of them leaves jobs behind their
+/// producer's state, or behind the header, which loading repairs; a submission without a header was never accepted.
 pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &Dirty) -> Result<i64, WriteError> {
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[0]));
     let mut revision = 0;
@@ -86,7 +91,7 @@ pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &D
         for (key, value) in batch {
             txn = txn.and(Operation::put((*key).clone(), (*value).clone()));
         }
-        revision = commit(store, txn).await?;
+        revision = commit(store, txn, number > 0).await?;
     }
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[1]));
     Ok(revision)
@@ -102,7 +107,8 @@ fn place(key: &[u8], value: &[u8]) -> u8 {
     }
 }
 
-async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, WriteError> {
+/// Commits a part; `began` if it is not the first.
+async fn commit(store: &dyn StateStore, txn: Txn, began: bool) -> Result<i64, WriteError> {
     pass("engine.store.before");
     let result = store.txn(txn).await;
     pass("engine.store.after");
@@ -110,7 +116,8 @@ async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, WriteError> {
         Ok(result) if result.succeeded => Ok(result.revision.0),
         Ok(_) => Err(WriteError::Final(EngineError::Deposed)),
         Err(error) => Err(match error.kind() {
-            ErrorKind::NoSpace | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => WriteError::Passing(error),
+            ErrorKind::NoSpace | ErrorKind::Unavailable => WriteError::Passing { error, began },
+            ErrorKind::OutcomeUnknown => WriteError::Passing { error, began: true },
             _ => WriteError::Final(error.into()),
         }),
     }
@@ -144,6 +151,10 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<Composes, EngineError
     }
     let (mut composes, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
     for (id, stored) in stored {
+        if stored.header.is_none() && stored.jobs.is_empty() && stored.damaged.is_none() {
+            tracing::warn!(compose_id = %id, "the controller ended while this compose was submitted: it was not accepted");
+            continue;
+        }
         let (Some(meta), Some(header), None) = (stored.meta, stored.header, &stored.damaged) else {
             unreadable.insert(id, stored.damaged.unwrap_or_else(|| "its stored state is not whole".to_owned()));
             continue;

@@ -2,6 +2,7 @@
 
 mod deposed;
 mod history;
+mod parts;
 mod rig;
 mod wire;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tutti_proto::{compose as api, compose::watch_response::Event as Watched};
-use tutti_store::{ErrorKind, StoreError};
+use tutti_store::StoreError;
 
 use super::{Actor, now};
 use crate::{
@@ -74,8 +74,8 @@ impl Actor {
                     self.dirty = Dirty::default();
                     self.tell_history(revision);
                 }
-                Err(WriteError::Passing(error)) => {
-                    self.store_refuses(&error);
+                Err(WriteError::Passing { error, began }) => {
+                    self.store_refuses(&error, began);
                     return Ok(false);
                 }
                 Err(WriteError::Final(error)) => return Err(error),
@@ -91,14 +91,14 @@ impl Actor {
         Ok(true)
     }
 
-    fn store_refuses(&mut self, error: &StoreError) {
+    fn store_refuses(&mut self, error: &StoreError, began: bool) {
         let text = format!("the controller cannot store anything in {}: {error}", self.place);
         if self.trouble.is_none() {
             tracing::error!(error = %error, place = self.place, "the state store refuses; composes wait until it takes changes again");
         }
         self.trouble = Some(StoreTrouble { text: text.clone(), again: now().plus_millis(STORE_PAUSE) });
-        // What may have been stored cannot be taken back.
-        if error.kind() != ErrorKind::OutcomeUnknown {
+        // What may have been stored cannot be taken back: those who submitted wait.
+        if !began {
             for accepted in std::mem::take(&mut self.accepting) {
                 self.unaccept(accepted, &text);
             }
