@@ -50,7 +50,8 @@ pub fn differences(first: &Path, second: &Path) -> Vec<String> {
 /// Reads trees that share files: each file once.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
-    /// Digests by device, inode, size and modification time.
+    /// Digests by device, inode, size and modification time, of files that have other names too. What has none may be
+    /// removed with its tree, and its inode given to a file of equal size and time.
     digests: BTreeMap<(u64, u64, u64, i64, i64), String>,
 }
 
@@ -76,6 +77,9 @@ impl Reader {
     fn digest(&mut self, path: &Path, metadata: &fs::Metadata) -> String {
         let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
         let key = (device, inode, size, metadata.mtime(), metadata.mtime_nsec());
+        if metadata.nlink() == 1 {
+            return digest(path);
+        }
         self.digests.entry(key).or_insert_with(|| digest(path)).clone()
     }
 
