@@ -15,6 +15,7 @@ mod live;
 mod persist;
 mod points;
 mod submission;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -23,15 +24,15 @@ mod workers;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tutti_proto::{compose as api, worker as wire};
 use tutti_store::{Leadership, StateStore};
-use tutti_telemetry::task::spawn_named;
 
 use actor::Actor;
 pub use keys::LEADER as LEADER_KEY;
 pub use submission::SubmitError;
+pub use tasks::Tasks;
 pub(crate) use view::wire_status;
 pub use workers::SessionId;
 
@@ -98,36 +99,6 @@ pub struct Config {
     pub embedded: bool,
     /// Ends the engine and all its tasks.
     pub stop: CancellationToken,
-}
-
-/// Spawns tasks that end with the engine.
-#[derive(Clone, Debug)]
-pub struct Tasks {
-    tracker: TaskTracker,
-    token: CancellationToken,
-}
-
-impl Tasks {
-    /// Starts a named task; it is dropped when the engine stops.
-    pub fn spawn<F>(&self, name: &'static str, future: F)
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        drop(spawn_named(name, &self.tracker, &self.token, future));
-    }
-
-    /// Runs blocking work on a thread for it.
-    pub(crate) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
-        self.tracker.spawn_blocking(work);
-    }
-
-    /// Waits until every task has ended.
-    pub async fn finish(&self) {
-        self.token.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-    }
 }
 
 /// Where a job's log is.
@@ -263,10 +234,10 @@ pub enum EngineError {
 /// When state cannot be read.
 pub async fn start(config: Config) -> Result<Engine, EngineError> {
     let (commands, receiver) = mpsc::channel(QUEUE);
-    let tasks = Tasks { tracker: TaskTracker::new(), token: config.stop.clone() };
+    let tasks = Tasks::new(config.stop.clone());
     let handle = Handle { commands, tasks: tasks.clone() };
     let actor = Actor::load(config, handle.clone()).await?;
-    let task = tutti_telemetry::task::spawn_named_until_done("engine", &tasks.tracker, actor.run(receiver));
+    let task = tasks.spawn_engine(actor.run(receiver));
     Ok(Engine { handle, task })
 }
 
@@ -301,8 +272,8 @@ impl Handle {
         {
             return Ok(found);
         }
-        let prepared = tokio::task::spawn_blocking(move || submission::prepare(request));
-        let accepted = prepared.await.map_err(|error| Status::internal(error.to_string()))??;
+        let prepared = self.tasks.blocking(move || submission::prepare(request)).await;
+        let accepted = prepared.ok_or_else(|| Status::internal("the submission's directory could not be made"))??;
         self.ask(|reply| Command::Accept { accepted: Box::new(accepted), reply }).await
     }
 

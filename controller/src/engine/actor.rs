@@ -147,7 +147,7 @@ impl Actor {
 
     /// Runs until the engine is told to stop or cannot go on.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), EngineError> {
-        let stop = self.handle.tasks().token.clone();
+        let stop = self.handle.tasks().stop();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.turn(Vec::new()).await?;

@@ -41,7 +41,7 @@ impl Writer {
         let (sender, receiver) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&waiting);
-        tasks.spawn_blocking(move || run(epoch, &receiver, &counter));
+        tasks.spawn_thread(move || run(epoch, &receiver, &counter));
         Self { lines: sender, waiting }
     }
 

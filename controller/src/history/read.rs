@@ -11,7 +11,7 @@ use tutti_job::{Digest, Volumes};
 use super::{Change, DIRECTORY, Expect, Line, Violation, check, epoch_of, is_file_name, parse};
 use crate::{plan::Plan, volume};
 
-/// Most bytes that are read of one file: a writer stops before.
+/// Most bytes that are read of all files: a writer stops before that in one. What comes after goes unread.
 const LARGEST: u64 = 256 << 20;
 
 /// How much of a file's end is looked at for the last header.
@@ -38,13 +38,20 @@ pub fn read(top: &Path) -> io::Result<Recorded> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recorded),
         entries => entries?,
     };
+    let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(is_file_name) || !entry.file_type()?.is_file() {
-            continue;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if is_file_name(&name) && entry.file_type()?.is_file() {
+            files.push((epoch_of(&name), entry.path()));
         }
+    }
+    files.sort_unstable();
+    let mut left = LARGEST;
+    for (_, path) in files {
         let mut bytes = Vec::new();
-        fs::File::open(entry.path())?.take(LARGEST).read_to_end(&mut bytes)?;
+        let read = fs::File::open(path)?.take(left).read_to_end(&mut bytes)?;
+        left = left.saturating_sub(read as u64);
         let (lines, unread) = parse(&String::from_utf8_lossy(&bytes));
         recorded.lines.extend(lines);
         recorded.unread += unread;

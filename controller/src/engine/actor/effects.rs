@@ -63,7 +63,7 @@ fn tells<'a>(
 
 impl Actor {
     fn patience(&self) -> Patience {
-        Patience { limit: self.timing.volume, stop: self.handle.tasks().token.clone() }
+        Patience { limit: self.timing.volume, stop: self.handle.tasks().stop() }
     }
 
     pub(super) fn perform(&mut self, compose_id: String, effect: Effect) {
