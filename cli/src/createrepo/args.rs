@@ -7,7 +7,7 @@ use clap::Args;
 use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
-use tutti_repodata::{ChecksumType, Compression};
+use tutti_repodata::{ChecksumType, Compression, DistroTag, Tags};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreaterepoArgs {
@@ -122,6 +122,15 @@ struct MetadataArgs {
     /// Timestamp of metadata, seconds since 1970; the time of the newest package if not given
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
     timestamp: Option<u64>,
+    /// Tag that says what is in the repository; may be given again
+    #[arg(long, value_name = "TEXT", visible_alias = "content")]
+    content_tag: Vec<String>,
+    /// Tag that says what the repository is; may be given again
+    #[arg(long, value_name = "TEXT", visible_alias = "repo")]
+    repo_tag: Vec<String>,
+    /// Distribution that the repository is for, its CPE name in front; may be given again
+    #[arg(long, value_name = "[CPEID,]NAME", visible_alias = "distro")]
+    distro_tag: Vec<String>,
     /// Newest changelog entries to keep of each package, or -1 for all
     #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true)]
     changelog_limit: i64,
@@ -193,10 +202,24 @@ impl CreaterepoArgs {
                 group_file: metadata.group_file,
                 revision: metadata.revision,
                 timestamp: metadata.timestamp,
+                tags: Tags {
+                    content: metadata.content_tag,
+                    repo: metadata.repo_tag,
+                    distro: metadata.distro_tag.iter().map(|text| distro_tag(text)).collect(),
+                },
                 retain: update.retain,
             },
             ignore_lock,
         })
+    }
+}
+
+fn distro_tag(text: &str) -> DistroTag {
+    match text.split_once(',') {
+        Some((cpeid, name)) => {
+            DistroTag { cpeid: Some(cpeid.to_owned()).filter(|cpeid| !cpeid.is_empty()), name: name.to_owned() }
+        }
+        None => DistroTag { cpeid: None, name: text.to_owned() },
     }
 }
 

@@ -7,11 +7,11 @@ use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
 use tutti_createrepo::{Control, Error, chain, create};
-use tutti_repodata::{ChecksumType, Compression};
+use tutti_repodata::{ChecksumType, Compression, DistroTag, Tags};
 
-use super::VERSION;
 use super::goption::{Opt, Parsed, flag, help, integer, list, number, parse, refused, text};
 use super::report::{Report, complain, early_warning, say};
+use super::{VERSION, checksum, compression};
 use crate::createrepo::stop;
 
 const TABLE: &[Opt] = &[
@@ -37,6 +37,9 @@ const TABLE: &[Opt] = &[
     flag("simple-md-filenames", "File names without checksums"),
     number("retain-old-md", "N|0: leave out what the old repomd.xml lists; else keep all"),
     text("retain-old-md-by-age", "AGE|Keep what is younger, such as 2h or 30d"),
+    list("distro", "[CPEID,]NAME|Distribution that the repository is for"),
+    list("content", "TEXT|What is in the repository"),
+    list("repo", "TEXT|What the repository is"),
     text("revision", "TEXT|Revision of the repository"),
     flag("set-timestamp-to-revision", "Timestamps from --revision"),
     text("read-pkgs-list", "FILE|Write locations of packages that were read"),
@@ -60,9 +63,6 @@ const TABLE: &[Opt] = &[
     refused("database").short('d'),
     refused("filelists-ext"),
     refused("split"),
-    refused("distro"),
-    refused("content"),
-    refused("repo"),
     refused("zck"),
     refused("zck-dict-dir"),
     refused("deltas"),
@@ -200,24 +200,6 @@ fn update(line: &Parsed) -> Result<Update, String> {
     })
 }
 
-fn checksum(text: Option<&str>) -> Result<Option<ChecksumType>, String> {
-    let Some(text) = text else { return Ok(None) };
-    match text.parse() {
-        Ok(ChecksumType::Md5 | ChecksumType::Sha | ChecksumType::Sha1) | Err(_) => {
-            Err(format!("Unknown/Unsupported checksum type \"{text}\""))
-        }
-        Ok(kind) => Ok(Some(kind)),
-    }
-}
-
-fn compression(text: &str) -> Result<Compression, String> {
-    match text {
-        "gz" | "bz2" | "xz" | "zstd" => text.parse().map_err(|_| String::new()),
-        _ => Err(String::new()),
-    }
-    .map_err(|_: String| format!("Unknown/Unsupported compression type \"{text}\""))
-}
-
 fn changelog_limit(line: &Parsed) -> Option<usize> {
     match line.number("changelog-limit") {
         None => Some(10),
@@ -264,6 +246,7 @@ fn metadata(line: &Parsed, directory: &str, checksum_type: ChecksumType) -> Resu
         group_file: line.text("groupfile").map(|file| group_file(file, directory)).transpose()?,
         revision: Some(revision),
         timestamp: Some(timestamp),
+        tags: tags(line),
         retain: retain(line, compatibility)?,
     })
 }
@@ -271,6 +254,22 @@ fn metadata(line: &Parsed, directory: &str, checksum_type: ChecksumType) -> Resu
 fn group_file(file: &str, directory: &str) -> Result<PathBuf, String> {
     let path = if file.starts_with('/') { PathBuf::from(file) } else { Path::new(directory).join(file) };
     if path.is_file() { Ok(path) } else { Err(format!("groupfile {} doesn't exist", path.display())) }
+}
+
+/// Tags; a distribution without a name is none.
+fn tags(line: &Parsed) -> Tags {
+    let distro = |text: &String| {
+        let (cpeid, name) = match text.split_once(',') {
+            Some((cpeid, name)) => (Some(cpeid).filter(|cpeid| !cpeid.is_empty()), name),
+            None => (None, text.as_str()),
+        };
+        (!name.is_empty()).then(|| DistroTag { cpeid: cpeid.map(str::to_owned), name: name.to_owned() })
+    };
+    Tags {
+        content: line.list("content").to_vec(),
+        repo: line.list("repo").to_vec(),
+        distro: line.list("distro").iter().filter_map(distro).collect(),
+    }
 }
 
 /// Revision and timestamp: those of now, where nothing else is asked for.

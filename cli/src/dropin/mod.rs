@@ -6,14 +6,41 @@
 
 mod createrepo_c;
 mod goption;
+mod keyfile;
+mod mergerepo_c;
+mod modifyrepo_c;
 mod report;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tutti_repodata::{ChecksumType, Compression};
+
 /// What these tools say of their version: kojid reads the three numbers.
 const VERSION: &str = "Version: 1.2.5 (Features: LegacyWeakdeps )";
+
+/// Checksum types that the tools take; without the old ones, which 1.2.5 refuses, too.
+fn checksum(text: Option<&str>) -> Result<Option<ChecksumType>, String> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(ChecksumType::Md5 | ChecksumType::Sha | ChecksumType::Sha1) | Err(_) => {
+            Err(format!("Unknown/Unsupported checksum type \"{text}\""))
+        }
+        Ok(kind) => Ok(Some(kind)),
+    }
+}
+
+/// Compressions by the names that the tools take.
+fn compression(text: &str) -> Result<Compression, String> {
+    match text {
+        "gz" => Ok(Compression::Gzip),
+        "bz2" => Ok(Compression::Bzip2),
+        "xz" => Ok(Compression::Xz),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err(format!("Unknown/Unsupported compression type \"{text}\"")),
+    }
+}
 
 /// The command line of one tool, and how it runs.
 type Tool = fn(Vec<String>) -> u8;
@@ -21,6 +48,8 @@ type Tool = fn(Vec<String>) -> u8;
 fn tool(name: &str) -> Option<Tool> {
     match name {
         "createrepo_c" => Some(createrepo_c::main),
+        "mergerepo_c" => Some(mergerepo_c::main),
+        "modifyrepo_c" => Some(modifyrepo_c::main),
         _ => None,
     }
 }

@@ -79,20 +79,27 @@ fn merged_modules(sources: &[PathBuf]) -> Result<Vec<u8>, Error> {
     let mut paths: Vec<&PathBuf> = sources.iter().collect();
     paths.sort();
     paths.dedup();
-    let (mut seen, mut merged) = (HashSet::new(), String::new());
+    let mut texts = Vec::new();
     for path in paths {
         let bytes = read_open(path)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::io("read", path)(io::Error::other("module metadata must be UTF-8")))?;
-        for document in documents(&text) {
-            if seen.insert(document.to_owned()) {
-                merged.push_str("---\n");
-                merged.push_str(document);
-                merged.push_str("...\n");
-            }
+        texts.push(text);
+    }
+    Ok(merged_documents(texts.iter().map(String::as_str)).into_bytes())
+}
+
+/// The documents of all texts, each once.
+pub(crate) fn merged_documents<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let (mut seen, mut merged) = (HashSet::new(), String::new());
+    for document in texts.flat_map(documents) {
+        if seen.insert(document) {
+            merged.push_str("---\n");
+            merged.push_str(document);
+            merged.push_str("...\n");
         }
     }
-    Ok(merged.into_bytes())
+    merged
 }
 
 /// The YAML documents of a text: what stands between lines `---` and `...`.

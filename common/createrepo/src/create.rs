@@ -220,6 +220,7 @@ fn writer_options(metadata: &Metadata) -> WriterOptions {
         checksum_type: metadata.checksum,
         unique_names: metadata.unique_names,
         revision: metadata.revision.clone(),
+        tags: metadata.tags.clone(),
         timestamp: metadata.timestamp,
         ..WriterOptions::default()
     }

@@ -1,6 +1,8 @@
 //! Repositories of RPM files: made of a directory, merged, modified in place.
 //!
 //! - [`create`]: `repodata/` of a directory of packages, with all that createrepo_c can do and is used for;
+//! - [`merge`]: several repositories in one;
+//! - [`modify`]: metadata files added and removed;
 //! - [`rpm_file`]: one pass over one RPM file;
 //! - [`metadata_file`]: one file of `repodata/` and its record.
 //!
@@ -17,7 +19,9 @@ mod error;
 mod events;
 mod glob;
 mod lock;
+pub mod merge;
 pub mod metadata_file;
+pub mod modify;
 mod old;
 pub mod options;
 mod packages;

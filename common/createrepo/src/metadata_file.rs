@@ -10,7 +10,7 @@ use tutti_repodata::{Checksum, ChecksumType, Compression, Hasher, RepomdRecord};
 use crate::error::Error;
 
 /// Largest decompressed metadata file that is taken from elsewhere, in bytes: a bomb must end somewhere.
-const MAX_OPEN: u64 = 4 << 30;
+pub(crate) const MAX_OPEN: u64 = 4 << 30;
 
 /// Suffixes that createrepo_c 1.2.5 knows (`compression_wrapper.c`), and their compressions.
 const SUFFIXES: [(&str, Compression); 5] = [
@@ -32,12 +32,16 @@ pub fn unique_name(name: &str, checksum: &str) -> String {
     if name.starts_with(&format!("{checksum}-")) {
         return name.to_owned();
     }
+    format!("{checksum}-{}", without_checksum(name))
+}
+
+/// A file name without a checksum in front.
+pub fn without_checksum(name: &str) -> &str {
     let lengths = ChecksumType::ALL.map(ChecksumType::hex_len);
     let earlier = lengths.iter().find(|length| {
         name.as_bytes().get(**length) == Some(&b'-') && name[..**length].bytes().all(|byte| byte.is_ascii_hexdigit())
     });
-    let rest = earlier.and_then(|length| name.get(length + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(name);
-    format!("{checksum}-{rest}")
+    earlier.and_then(|length| name.get(length + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(name)
 }
 
 /// The decompressed content of a file, by what its first bytes say.
@@ -57,11 +61,11 @@ pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn too_large() -> io::Error {
+pub(crate) fn too_large() -> io::Error {
     io::Error::other(format!("its content is larger than {MAX_OPEN} bytes"))
 }
 
-fn open_stream(file: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, Compression)> {
+pub(crate) fn open_stream(file: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, Compression)> {
     let mut input = BufReader::with_capacity(1 << 16, file);
     let compression = Compression::detect(input.fill_buf()?);
     Ok((Box::new(compression.decoder(input)?.take(MAX_OPEN + 1)), compression))
@@ -121,6 +125,8 @@ pub fn record_of(path: &Path, kind: &str, checksum: ChecksumType) -> Result<Repo
         timestamp: u64::try_from(metadata.mtime()).unwrap_or(0),
         size: Some(whole.1),
         open_size: compressed.then_some(open_size),
+        header: None,
+        database_version: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tutti_repodata::fragment::CHANGELOG_LIMIT;
-use tutti_repodata::{ChecksumType, Compression};
+use tutti_repodata::{ChecksumType, Compression, Tags};
 
 /// A repository to make.
 #[derive(Clone, Debug)]
@@ -174,6 +174,8 @@ pub struct Metadata {
     pub revision: Option<String>,
     /// Timestamps and mtimes of metadata, seconds since 1970; the newest mtime of the packages if `None`.
     pub timestamp: Option<u64>,
+    /// Tags of the repository.
+    pub tags: Tags,
     /// Which files of the old `repodata/` stay.
     pub retain: Retain,
 }
@@ -189,6 +191,7 @@ impl Default for Metadata {
             group_file: None,
             revision: None,
             timestamp: None,
+            tags: Tags::default(),
             retain: Retain::default(),
         }
     }

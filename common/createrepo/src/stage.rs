@@ -177,6 +177,8 @@ mod tests {
             timestamp: 0,
             size: None,
             open_size: None,
+            header: None,
+            database_version: None,
         };
         Repomd { records: vec![record], ..Repomd::default() }
     }

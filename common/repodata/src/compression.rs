@@ -84,6 +84,23 @@ impl Compression {
         })
     }
 
+    /// Compresses all that a reader gives, as published files are.
+    ///
+    /// # Errors
+    /// Those of reader and output.
+    pub fn compress(self, input: &mut dyn io::Read, output: impl Write) -> io::Result<()> {
+        let mut encoder = self.encoder(output, GZIP_LEVEL)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return encoder.finish().map(drop),
+                Ok(length) => encoder.write_all(&buffer[..length])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Reads a compressed stream, also one of several frames; bounded in memory, not in output.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod codec;
 pub mod compression;
 mod escape;
 pub mod fragment;
+pub mod hash_order;
 pub mod location;
 mod parse;
 pub mod reader;
@@ -36,7 +37,7 @@ pub use reader::{Fetch, Packages, ReadOptions, RepoPackage, Repository, Reposito
 pub use record::{FileIdentity, Record};
 pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};
 pub use records_reader::{FragmentSource, RecordsReader};
-pub use repomd::{Repomd, RepomdRecord};
+pub use repomd::{DistroTag, Repomd, RepomdRecord, Tags, TypedText};
 pub use writer::{
     Entry, EntryRules, Extra, ExtraContent, GroupStyle, WriterError, WriterOptions, WrittenFile, WrittenRepository,
     write_repository,

@@ -206,6 +206,10 @@ impl Repository {
 
     fn open(&self, record: &RepomdRecord, limit: u64) -> Result<Stream, RepositoryError> {
         let file = &record.location_href;
+        if record.location_base.is_some() {
+            let what = format!("the record {:?} has a base, which is not supported", record.kind);
+            return Err(RepositoryError::Invalid { file: file.clone(), offset: 0, what });
+        }
         let input = (self.fetch)(file).map_err(|source| RepositoryError::Open { file: file.clone(), source })?;
         Stream::new(input, record, limit).map_err(|source| self.explain(record, self.read_error(record, source)))
     }

@@ -27,6 +27,52 @@ pub struct RepomdRecord {
     pub size: Option<u64>,
     /// Size of the decompressed content in bytes.
     pub open_size: Option<u64>,
+    /// Checksum and size in bytes of the header of a zchunk file.
+    pub header: Option<(Checksum, u64)>,
+    /// Version of a database's tables.
+    pub database_version: Option<u32>,
+}
+
+/// What a repository is for, in its makers' words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// What is in it.
+    pub content: Vec<String>,
+    /// What it is.
+    pub repo: Vec<String>,
+    /// Distributions that it is for.
+    pub distro: Vec<DistroTag>,
+}
+
+impl Tags {
+    /// All texts.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let distro = self.distro.iter().flat_map(|distro| distro.cpeid.iter().chain([&distro.name]));
+        self.content.iter().chain(&self.repo).chain(distro).map(String::as_str)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty() && self.repo.is_empty() && self.distro.is_empty()
+    }
+}
+
+/// One distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DistroTag {
+    /// Its Common Platform Enumeration name.
+    pub cpeid: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A text with a `type`: `<repoid>`, `<contenthash>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypedText {
+    /// The `type` attribute.
+    pub kind: Option<String>,
+    /// The text.
+    pub text: String,
 }
 
 /// A whole `repomd.xml`.
@@ -34,6 +80,12 @@ pub struct RepomdRecord {
 pub struct Repomd {
     /// Revision; absent in some repositories.
     pub revision: Option<String>,
+    /// Identity of the repository (old openSUSE).
+    pub repoid: Option<TypedText>,
+    /// Hash over its content (OBS).
+    pub contenthash: Option<TypedText>,
+    /// Tags.
+    pub tags: Tags,
     /// Records, in the order of the file.
     pub records: Vec<RepomdRecord>,
 }
@@ -44,12 +96,18 @@ impl Repomd {
         self.records.iter().find(|record| record.kind == kind)
     }
 
-    /// Puts records into the order of createrepo_c 1.2.5 (`repomd.c`): primary, filelists, other, then by type and
-    /// location.
+    /// Puts records into the order of createrepo_c 1.2.5 (`repomd.c`): primary, filelists, other, their databases, their
+    /// zchunk files, then by type and location.
     pub fn sort(&mut self) {
-        let rank = |kind: &str| ["primary", "filelists", "other"].iter().position(|known| *known == kind).unwrap_or(3);
+        let rank = |kind: &str| FIRST_TYPES.iter().position(|known| *known == kind).unwrap_or(FIRST_TYPES.len());
         self.records.sort_by(|a, b| {
-            (rank(&a.kind), &a.kind, &a.location_href).cmp(&(rank(&b.kind), &b.kind, &b.location_href))
+            let of = |record: &RepomdRecord| rank(&record.kind);
+            (of(a), &a.kind, &a.location_href, &a.location_base).cmp(&(
+                of(b),
+                &b.kind,
+                &b.location_href,
+                &b.location_base,
+            ))
         });
     }
 
@@ -62,12 +120,61 @@ impl Repomd {
         if let Some(revision) = &self.revision {
             push_element(&mut out, "  ", "revision", revision);
         }
+        push_typed(&mut out, "repoid", self.repoid.as_ref());
+        push_typed(&mut out, "contenthash", self.contenthash.as_ref());
+        push_tags(&mut out, &self.tags);
         for record in &self.records {
             push_record(&mut out, record);
         }
         out.extend_from_slice(b"</repomd>\n");
         out
     }
+}
+
+/// Types that come first, in this order.
+const FIRST_TYPES: [&str; 9] = [
+    "primary",
+    "filelists",
+    "other",
+    "primary_db",
+    "filelists_db",
+    "other_db",
+    "primary_zck",
+    "filelists_zck",
+    "other_zck",
+];
+
+fn push_typed(out: &mut Vec<u8>, name: &str, value: Option<&TypedText>) {
+    let Some(TypedText { kind, text }) = value else { return };
+    out.extend_from_slice(format!("  <{name}").as_bytes());
+    if let Some(kind) = kind {
+        push_named(out, "type", kind);
+    }
+    out.push(b'>');
+    push_text(out, text);
+    out.extend_from_slice(format!("</{name}>\n").as_bytes());
+}
+
+fn push_tags(out: &mut Vec<u8>, tags: &Tags) {
+    if tags.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b"  <tags>\n");
+    for (name, texts) in [("content", &tags.content), ("repo", &tags.repo)] {
+        for text in texts {
+            push_element(out, "    ", name, text);
+        }
+    }
+    for DistroTag { cpeid, name } in &tags.distro {
+        out.extend_from_slice(b"    <distro");
+        if let Some(cpeid) = cpeid {
+            push_named(out, "cpeid", cpeid);
+        }
+        out.push(b'>');
+        push_text(out, name);
+        out.extend_from_slice(b"</distro>\n");
+    }
+    out.extend_from_slice(b"  </tags>\n");
 }
 
 fn push_record(out: &mut Vec<u8>, record: &RepomdRecord) {
@@ -78,6 +185,9 @@ fn push_record(out: &mut Vec<u8>, record: &RepomdRecord) {
     if let Some(checksum) = &record.open_checksum {
         push_checksum(out, "open-checksum", checksum);
     }
+    if let Some((checksum, _)) = &record.header {
+        push_checksum(out, "header-checksum", checksum);
+    }
     out.extend_from_slice(b"    <location");
     push_named(out, "href", &record.location_href);
     if let Some(base) = &record.location_base {
@@ -87,9 +197,16 @@ fn push_record(out: &mut Vec<u8>, record: &RepomdRecord) {
     }
     out.extend_from_slice(b"/>\n");
     push_number_element(out, "timestamp", record.timestamp);
-    for (name, size) in [("size", record.size), ("open-size", record.open_size)] {
-        if let Some(size) = size {
-            push_number_element(out, name, size);
+    let header_size = record.header.as_ref().map(|(_, size)| *size);
+    let version = record.database_version.map(u64::from);
+    for (name, number) in [
+        ("size", record.size),
+        ("open-size", record.open_size),
+        ("header-size", header_size),
+        ("database_version", version),
+    ] {
+        if let Some(number) = number {
+            push_number_element(out, name, number);
         }
     }
     out.extend_from_slice(b"  </data>\n");
@@ -149,10 +266,13 @@ pub(crate) fn parse_repomd(file: &str, input: impl Read) -> Result<Repomd, Repos
 struct Parser {
     repomd: Repomd,
     seen_root: bool,
+    in_tags: bool,
     record: Option<Draft>,
     element: String,
     text: String,
-    checksum_type: String,
+    /// Attributes of the open element.
+    kind: Option<String>,
+    cpeid: Option<String>,
 }
 
 /// A record that is not complete yet.
@@ -166,6 +286,9 @@ struct Draft {
     timestamp: u64,
     size: Option<u64>,
     open_size: Option<u64>,
+    header_checksum: Option<Checksum>,
+    header_size: Option<u64>,
+    database_version: Option<u32>,
 }
 
 impl Parser {
@@ -175,7 +298,11 @@ impl Parser {
         match (depth, element.name()) {
             (1, "repomd") if !self.seen_root => self.seen_root = true,
             (1, name) => return Err(format!("<{name}> stands where <repomd> was expected")),
-            (2, "revision") => self.element.push_str("revision"),
+            (2, name @ ("revision" | "repoid" | "contenthash" | "tags")) => {
+                self.element.push_str(name);
+                self.in_tags = name == "tags";
+                self.attributes(element)?;
+            }
             (2, "data") => {
                 let mut record = Draft::default();
                 element.attributes(|name, value| {
@@ -187,17 +314,9 @@ impl Parser {
             }
             (3, name) => {
                 self.element.push_str(name);
-                self.checksum_type.clear();
-                let (mut href, mut base, mut kind) = (None, None, None);
-                element.attributes(|name, value| match name {
-                    "href" => href = Some(value.into_owned()),
-                    "base" => base = Some(value.into_owned()),
-                    "type" => kind = Some(value.into_owned()),
-                    _ => {}
-                })?;
-                self.checksum_type = kind.unwrap_or_default();
+                let place = self.attributes(element)?;
                 if let Some(record) = self.record.as_mut().filter(|_| name == "location") {
-                    (record.href, record.base) = (href, base);
+                    (record.href, record.base) = place;
                 }
             }
             _ => {}
@@ -205,10 +324,47 @@ impl Parser {
         Ok(())
     }
 
+    /// Takes an element's attributes; returns those of a location.
+    fn attributes(&mut self, element: &Element<'_>) -> Result<(Option<String>, Option<String>), String> {
+        let (mut href, mut base) = (None, None);
+        (self.kind, self.cpeid) = (None, None);
+        element.attributes(|name, value| match name {
+            "href" => href = Some(value.into_owned()),
+            "base" => base = Some(value.into_owned()),
+            "type" => self.kind = Some(value.into_owned()),
+            "cpeid" => self.cpeid = Some(value.into_owned()),
+            _ => {}
+        })?;
+        Ok((href, base))
+    }
+
+    /// The end of an element that belongs to no record.
+    fn end_outside(&mut self, depth: usize) -> Result<(), String> {
+        let text = self.text.trim().to_owned();
+        let tags = &mut self.repomd.tags;
+        match (depth, self.element.as_str()) {
+            (2, "revision") => self.repomd.revision = Some(text),
+            (2, "repoid") => self.repomd.repoid = Some(TypedText { kind: self.kind.take(), text }),
+            (2, "contenthash") => self.repomd.contenthash = Some(TypedText { kind: self.kind.take(), text }),
+            (3, "content") if self.in_tags => tags.content.push(text),
+            (3, "repo") if self.in_tags => tags.repo.push(text),
+            (3, "distro") if self.in_tags => tags.distro.push(DistroTag { cpeid: self.cpeid.take(), name: text }),
+            _ => {}
+        }
+        self.in_tags &= depth > 2;
+        if tags_count(&self.repomd.tags) > MAX_RECORDS {
+            return Err(format!("more than {MAX_RECORDS} tags"));
+        }
+        Ok(())
+    }
+
     fn end(&mut self, depth: usize) -> Result<(), String> {
+        if self.record.is_none() {
+            self.end_outside(depth)?;
+        }
         let text = self.text.trim();
+        let kind = self.kind.as_deref().unwrap_or_default();
         match (depth, self.element.as_str(), &mut self.record) {
-            (2, "revision", None) => self.repomd.revision = Some(text.to_owned()),
             (2, _, record) => {
                 if let Some(draft) = record.take() {
                     self.repomd.records.push(draft.complete()?);
@@ -217,11 +373,17 @@ impl Parser {
                     return Err(format!("more than {MAX_RECORDS} records"));
                 }
             }
-            (3, "checksum", Some(record)) => record.checksum = Some(checksum(&self.checksum_type, text)?),
-            (3, "open-checksum", Some(record)) => record.open_checksum = Some(checksum(&self.checksum_type, text)?),
+            (3, "checksum", Some(record)) => record.checksum = Some(checksum(kind, text)?),
+            (3, "open-checksum", Some(record)) => record.open_checksum = Some(checksum(kind, text)?),
             (3, "timestamp", Some(record)) => record.timestamp = whole_seconds(text)?,
             (3, "size", Some(record)) => record.size = Some(number(text)?),
             (3, "open-size", Some(record)) => record.open_size = Some(number(text)?),
+            (3, "header-checksum", Some(record)) => record.header_checksum = Some(checksum(kind, text)?),
+            (3, "header-size", Some(record)) => record.header_size = Some(number(text)?),
+            (3, "database_version", Some(record)) => {
+                let version = text.parse().map_err(|_| format!("{text:?} is not a database version"))?;
+                record.database_version = Some(version);
+            }
             _ => {}
         }
         self.element.clear();
@@ -236,20 +398,27 @@ impl Draft {
         let href = self.href.ok_or_else(|| format!("the record {kind:?} has no location"))?;
         location::check(&href)
             .map_err(|error| format!("the record {kind:?} has the location {href:?}, which {error}"))?;
-        if self.base.is_some() {
-            return Err(format!("the record {kind:?} has a base, which is not supported"));
+        if let Some(base) = &self.base {
+            location::check_base(base)
+                .map_err(|error| format!("the record {kind:?} has the base {base:?}, which {error}"))?;
         }
         Ok(RepomdRecord {
             checksum: self.checksum.ok_or_else(|| format!("the record {kind:?} has no checksum"))?,
             open_checksum: self.open_checksum,
             location_href: href,
-            location_base: None,
+            location_base: self.base,
             timestamp: self.timestamp,
             size: self.size,
             open_size: self.open_size,
+            header: self.header_checksum.zip(self.header_size),
+            database_version: self.database_version,
             kind,
         })
     }
+}
+
+fn tags_count(tags: &Tags) -> usize {
+    tags.content.len() + tags.repo.len() + tags.distro.len()
 }
 
 fn checksum(kind: &str, text: &str) -> Result<Checksum, String> {
@@ -281,9 +450,11 @@ mod tests {
             timestamp: 5,
             size: Some(6),
             open_size: Some(7),
+            header: None,
+            database_version: None,
         };
         let kinds = ["updateinfo", "other", "group", "primary", "filelists"];
-        Repomd { revision: Some("a & b".into()), records: kinds.map(record).to_vec() }
+        Repomd { revision: Some("a & b".into()), records: kinds.map(record).to_vec(), ..Repomd::default() }
     }
 
     #[test]
@@ -293,6 +464,29 @@ mod tests {
         let kinds: Vec<&str> = repomd.records.iter().map(|record| record.kind.as_str()).collect();
         assert_eq!(kinds, ["primary", "filelists", "other", "group", "updateinfo"]);
         assert_eq!(parse_repomd("repomd.xml", repomd.to_xml().as_slice()).unwrap(), repomd);
+    }
+
+    #[test]
+    fn everything_that_tools_write_comes_back() {
+        let mut repomd = sample();
+        repomd.repoid = Some(TypedText { kind: Some("sha256".into()), text: "1".into() });
+        repomd.contenthash = Some(TypedText { kind: None, text: "x<y".into() });
+        repomd.tags = Tags {
+            content: vec!["c1".into(), "c2".into()],
+            repo: vec!["r".into()],
+            distro: vec![
+                DistroTag { cpeid: Some("cpe:/o:a:b".into()), name: "A & B".into() },
+                DistroTag { cpeid: None, name: "C".into() },
+            ],
+        };
+        repomd.records[0].header = Some((ChecksumType::Sha1.hash(b"h"), 12));
+        repomd.records[1].database_version = Some(10);
+        repomd.records[2].location_base = Some("http://x/".into());
+        let xml = String::from_utf8(repomd.to_xml()).unwrap();
+        assert_eq!(parse_repomd("repomd.xml", xml.as_bytes()).unwrap(), repomd);
+        let head =
+            "  <contenthash>x&lt;y</contenthash>\n  <tags>\n    <content>c1</content>\n    <content>c2</content>\n";
+        assert!(xml.contains(head), "{xml}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::fragment::{Fill, MetadataFile};
 use crate::location::{self, LocationError};
 use crate::records::{RecordId, RecordsError};
 use crate::records_reader::FragmentSource;
-use crate::repomd::{Repomd, RepomdRecord};
+use crate::repomd::{Repomd, RepomdRecord, Tags};
 
 /// Text collected before it is hashed and compressed, in bytes.
 const CHUNK: usize = 1024 * 1024;
@@ -123,6 +123,8 @@ pub struct WriterOptions {
     pub group_style: GroupStyle,
     /// Revision; the timestamp when `None`.
     pub revision: Option<String>,
+    /// Tags of the repository.
+    pub tags: Tags,
     /// Timestamps and mtimes, seconds since 1970; the newest mtime of the entries when `None`.
     pub timestamp: Option<u64>,
     /// SQLite databases. Not supported yet: `true` is refused.
@@ -142,6 +144,7 @@ impl Default for WriterOptions {
             unique_names: true,
             group_style: GroupStyle::default(),
             revision: None,
+            tags: Tags::default(),
             timestamp: None,
             database: false,
             threads: 3,
@@ -227,6 +230,9 @@ pub enum WriterError {
     /// SQLite databases were asked for.
     #[error("SQLite databases are not supported yet (hint: set createrepo_database = False)")]
     Database,
+    /// A tag that XML cannot hold.
+    #[error("tag {0:?} holds a control character")]
+    Tag(String),
     /// Fragments could not be read.
     #[error("cannot read the metadata of {href:?}")]
     Records {
@@ -264,7 +270,9 @@ pub fn write_repository(
     let revision = options.revision.clone().unwrap_or_else(|| timestamp.to_string());
     let mut repomd = Repomd {
         revision: Some(revision.clone()),
+        tags: options.tags.clone(),
         records: outputs.iter().map(|output| output.record.clone()).collect(),
+        ..Repomd::default()
     };
     repomd.sort();
     let xml = repomd.to_xml();
@@ -283,7 +291,10 @@ fn check_options(options: &WriterOptions) -> Result<(), WriterError> {
     }
     match &options.revision {
         Some(revision) if is_forbidden(revision) => Err(WriterError::Revision(revision.clone())),
-        _ => Ok(()),
+        _ => match options.tags.texts().find(|text| is_forbidden(text)) {
+            Some(text) => Err(WriterError::Tag(text.to_owned())),
+            None => Ok(()),
+        },
     }
 }
 
@@ -459,6 +470,8 @@ fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> 
         timestamp: context.timestamp,
         size: Some(totals.size),
         open_size: compressed.then_some(totals.open_size),
+        header: None,
+        database_version: None,
     };
     let written = WrittenFile { path: href, size: totals.size, sha256: totals.sha256.hex().to_owned() };
     Ok(Made { record, written, open_size: totals.open_size })

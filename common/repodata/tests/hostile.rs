@@ -222,7 +222,7 @@ fn missing_lists() {
     let without = |kind: &str| {
         let records =
             repomd.records.iter().filter(|record| record.kind != kind).cloned().collect::<Vec<RepomdRecord>>();
-        fs::write(&path, Repomd { revision: None, records }.to_xml()).unwrap();
+        fs::write(&path, Repomd { records, ..Repomd::default() }.to_xml()).unwrap();
         read(directory.path())
     };
     assert!(without("primary").unwrap_err().to_string().contains("lists no primary"));

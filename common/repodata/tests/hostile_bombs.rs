@@ -52,8 +52,10 @@ impl Forged {
             timestamp: 0,
             size: Some(bytes.len() as u64),
             open_size: *open_size,
+            header: None,
+            database_version: None,
         });
-        let repomd = Repomd { revision: None, records: records.collect() }.to_xml();
+        let repomd = Repomd { records: records.collect(), ..Repomd::default() }.to_xml();
         let files: BTreeMap<String, Arc<[u8]>> =
             self.files.into_iter().map(|(kind, (bytes, _))| (format!("repodata/{kind}.xml"), bytes.into())).collect();
         Repository::load(Box::new(move |href| {

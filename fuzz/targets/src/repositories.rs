@@ -16,6 +16,8 @@ fn record(kind: &str, bytes: &[u8]) -> RepomdRecord {
         timestamp: 0,
         size: Some(bytes.len() as u64),
         open_size: None,
+        header: None,
+        database_version: None,
     }
 }
 
@@ -26,7 +28,7 @@ fn repository(kind: &'static str, data: &[u8]) -> Result<Repository, RepositoryE
         (name, bytes)
     });
     let records = lists.iter().map(|(name, bytes)| record(name, bytes)).collect();
-    let repomd = Repomd { revision: None, records }.to_xml();
+    let repomd = Repomd { records, ..Repomd::default() }.to_xml();
     Repository::load(Box::new(move |href| {
         if href == "repodata/repomd.xml" {
             return Ok(Box::new(Cursor::new(repomd.clone())));

@@ -21,6 +21,8 @@ mod tests;
 mod tree_info;
 mod trim;
 
+pub use self::pkgset::download::remote_repository;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use tutti_job::JobKind;

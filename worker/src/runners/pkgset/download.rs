@@ -23,7 +23,7 @@ use reqwest::{
     redirect::Policy,
 };
 use tutti_job::{Digest, LogicalPath, Root};
-use tutti_repodata::{RepoPackage, Repository};
+use tutti_repodata::{RepoPackage, Repository, RepositoryError};
 
 use super::{resume, sources::SourceFile};
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError, log, runners::parallel};
@@ -68,13 +68,17 @@ impl Remote {
     }
 
     /// Reads `repomd.xml`.
-    pub(super) fn repository(&self) -> Result<Repository, RunnerError> {
+    pub(super) fn load(&self) -> Result<Repository, RepositoryError> {
         let remote = self.clone();
         Repository::load(Box::new(move |href| {
             let response = remote.get(&remote.address(None, href), 0).map_err(io::Error::other)?;
             Ok(Box::new(response) as Box<dyn Read + Send>)
         }))
-        .map_err(|error| {
+    }
+
+    /// Reads `repomd.xml` for a job.
+    pub(super) fn repository(&self) -> Result<Repository, RunnerError> {
+        self.load().map_err(|error| {
             RunnerError::caused_by(FailureClass::External, format!("failed to read the repository {}", self.url), error)
                 .with_hint("check pkgset_repos, and that this host reaches the server")
         })
@@ -115,6 +119,16 @@ impl Remote {
     fn directory(&self) -> String {
         Digest::of(self.url.as_bytes()).to_string()[..16].to_owned()
     }
+}
+
+/// Reads the `repomd.xml` of a repository on a server (`http://`, `https://`).
+///
+/// # Errors
+/// When it cannot be fetched or is not valid.
+pub fn remote_repository(url: &str) -> Result<Repository, RepositoryError> {
+    let failed =
+        |error| RepositoryError::Open { file: "repodata/repomd.xml".to_owned(), source: io::Error::other(error) };
+    Remote::new(url).map_err(failed)?.load()
 }
 
 /// Escapes what a path in a URL cannot hold; `+` and `~` of file names stay.

@@ -1,0 +1,316 @@
+//! Metadata files added to a repository, and removed from it.
+//!
+//! A file is written whole, then `repomd.xml` is replaced by a rename, then what it no longer lists is removed: a reader
+//! finds the old repository or the new one. The rules of names and types are those of modifyrepo_c 1.2.5
+//! (`modifyrepo_shared.c`).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use tutti_repodata::{ChecksumType, Compression, Repomd, RepomdRecord, Repository};
+
+use crate::create::write_repomd;
+use crate::error::Error;
+use crate::lock;
+use crate::metadata_file::{MAX_OPEN, open_stream, record_of, too_large, unique_name, without_suffix};
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A file is added, in place of the one of its type.
+    Add(Add),
+    /// The file of a type is removed.
+    Remove {
+        /// The type.
+        kind: String,
+    },
+}
+
+/// A file to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Add {
+    /// The file; it is decompressed first, if need be.
+    pub path: PathBuf,
+    /// Its type; that of its name if `None`.
+    pub kind: Option<String>,
+    /// Its name in the repository, to which a suffix is added; its own name without one if `None`.
+    pub new_name: Option<String>,
+    /// Its compression there.
+    pub compression: Compression,
+    /// Checksum type of its record.
+    pub checksum: ChecksumType,
+    /// Whether its name starts with its checksum.
+    pub unique_names: bool,
+}
+
+impl Add {
+    fn name(&self) -> String {
+        let base = |name: &Path| name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = match &self.new_name {
+            Some(name) => base(Path::new(name)),
+            None => without_suffix(&base(&self.path)).to_owned(),
+        };
+        name + self.compression.suffix()
+    }
+
+    fn kind(&self) -> String {
+        let named = self.new_name.as_deref().map_or(self.path.as_path(), Path::new);
+        self.kind.clone().unwrap_or_else(|| type_of(&named.to_string_lossy()))
+    }
+}
+
+/// The type that a file name says: all before its first dot.
+pub fn type_of(name: &str) -> String {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    base.split('.').next().unwrap_or(base).to_owned()
+}
+
+/// What was noticed, and is no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A record of that type was there, and is replaced.
+    Replaced(String),
+    /// No record of that type is there to be removed.
+    Missing(String),
+}
+
+/// Changes a repository, whose metadata are in the directory `repodata`.
+///
+/// # Errors
+/// When the repository or a file cannot be read or written, or another process is at it. The repository is then as it
+/// was, but files that were added by then may lie in its directory.
+pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> Result<(), Error> {
+    let mut repomd = load(repodata)?;
+    check(changes)?;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let top = repodata.join("..");
+    let _lock = Lock { path: lock::take(&top, false)? };
+    let mut dropped: Vec<RepomdRecord> = Vec::new();
+    let mut own = BTreeSet::new();
+    for change in changes {
+        let kind = match change {
+            Change::Add(add) => add.kind(),
+            Change::Remove { kind } => kind.clone(),
+        };
+        let added = match change {
+            Change::Add(add) => Some(put(repodata, add, &kind)?),
+            Change::Remove { .. } => None,
+        };
+        let old: Vec<RepomdRecord> = repomd.records.extract_if(.., |record| record.kind == kind).collect();
+        match (&added, old.is_empty()) {
+            (Some(_), false) => notice(Notice::Replaced(kind)),
+            (None, true) => notice(Notice::Missing(kind)),
+            _ => {}
+        }
+        dropped.extend(old);
+        if let Some((record, source)) = added {
+            own.extend(source);
+            repomd.records.push(record);
+        }
+    }
+    repomd.sort();
+    write_repomd(repodata, &repomd, None)?;
+    clean(&top, &repomd, &dropped, own)
+}
+
+struct Lock {
+    path: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = tutti_files::remove_dir_all(&self.path);
+    }
+}
+
+fn load(repodata: &Path) -> Result<Repomd, Error> {
+    let path = repodata.join("repomd.xml");
+    let open = path.clone();
+    let repository = Repository::load(Box::new(move |_| {
+        if !fs::metadata(&open)?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        Ok(Box::new(File::open(&open)?))
+    }));
+    let repository = repository.map_err(|source| Error::Repository { path: repodata.to_owned(), source })?;
+    Ok(repository.repomd().clone())
+}
+
+/// All that can be checked is checked before anything is changed.
+fn check(changes: &[Change]) -> Result<(), Error> {
+    for change in changes {
+        let kind = match change {
+            Change::Remove { kind } => kind.clone(),
+            Change::Add(add) => {
+                let metadata = fs::metadata(&add.path).map_err(Error::io("open", &add.path))?;
+                if !metadata.is_file() {
+                    return Err(Error::io("open", &add.path)(io::Error::other("not a regular file")));
+                }
+                let name = add.name();
+                if name.is_empty() || name == add.compression.suffix() || name == "repomd.xml" {
+                    return Err(Error::Option(format!("{} has no usable name", add.path.display())));
+                }
+                add.kind()
+            }
+        };
+        if kind.is_empty() || kind.contains(char::is_control) {
+            return Err(Error::Option(format!("{kind:?} is no type of metadata")));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file into `repodata`. Returns its record, and its source if that lay there under the very name.
+fn put(repodata: &Path, add: &Add, kind: &str) -> Result<(RepomdRecord, Option<PathBuf>), Error> {
+    let name = add.name();
+    let place = repodata.join(&name);
+    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let in_place = inode(&place).is_some() && inode(&place) == inode(&add.path);
+    let partial = repodata.join(format!(".{name}.partial"));
+    let write = || -> io::Result<()> {
+        let (stream, _) = open_stream(File::open(&add.path)?)?;
+        tutti_files::remove_file(&partial)?;
+        let mut counted = Bounded { stream, read: 0 };
+        add.compression.compress(&mut counted, File::create_new(&partial)?)
+    };
+    let made = write().map_err(Error::io("add", &add.path)).and_then(|()| record_of(&partial, kind, add.checksum));
+    let mut record = made.inspect_err(|_| {
+        let _ = tutti_files::remove_file(&partial);
+    })?;
+    let name = if add.unique_names { unique_name(&name, record.checksum.hex()) } else { name };
+    record.location_href = format!("repodata/{name}");
+    let last = repodata.join(&name);
+    tutti_files::rename(&partial, &last).map_err(Error::io("rename", &partial))?;
+    Ok((record, (in_place && last != place).then_some(place)))
+}
+
+/// Content that ends with an error where it is too large.
+struct Bounded<R> {
+    stream: R,
+    read: u64,
+}
+
+impl<R: io::Read> io::Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.read += count as u64;
+        if self.read > MAX_OPEN { Err(too_large()) } else { Ok(count) }
+    }
+}
+
+/// Removes files of records that are gone, unless another record has the same file.
+fn clean(top: &Path, repomd: &Repomd, dropped: &[RepomdRecord], own: BTreeSet<PathBuf>) -> Result<(), Error> {
+    let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let listed: BTreeSet<(u64, u64)> = repomd
+        .records
+        .iter()
+        .filter(|record| record.location_base.is_none())
+        .filter_map(|record| inode(&top.join(&record.location_href)))
+        .collect();
+    let files = dropped.iter().filter(|record| record.location_base.is_none());
+    for path in files.map(|record| top.join(&record.location_href)).chain(own) {
+        if inode(&path).is_some_and(|inode| !listed.contains(&inode)) {
+            tutti_files::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    fn repository() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("repodata")).unwrap();
+        write_repomd(&directory.path().join("repodata"), &Repomd::default(), None).unwrap();
+        directory
+    }
+
+    fn add(path: &Path) -> Add {
+        Add {
+            path: path.to_owned(),
+            kind: None,
+            new_name: None,
+            compression: Compression::Gzip,
+            checksum: ChecksumType::Sha256,
+            unique_names: true,
+        }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = entries.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_are_added_replaced_and_removed() {
+        let directory = repository();
+        let repodata = directory.path().join("repodata");
+        let source = directory.path().join("updateinfo.xml");
+        fs::write(&source, "<updates/>").unwrap();
+        let notices = RefCell::new(Vec::new());
+        let run = |change: Change| modify(&repodata, &[change], &|notice| notices.borrow_mut().push(notice));
+        run(Change::Add(add(&source))).unwrap();
+        let first = load(&repodata).unwrap().records;
+        assert_eq!((first.len(), first[0].kind.as_str()), (1, "updateinfo"));
+        assert!(first[0].location_href.ends_with("-updateinfo.xml.gz"));
+        fs::write(&source, "<updates></updates>").unwrap();
+        run(Change::Add(add(&source))).unwrap();
+        let second = load(&repodata).unwrap().records;
+        assert_eq!(second.len(), 1);
+        assert_ne!(second, first);
+        assert_eq!(names(&repodata).len(), 2, "the old file is gone: {:?}", names(&repodata));
+        run(Change::Remove { kind: "updateinfo".into() }).unwrap();
+        run(Change::Remove { kind: "none".into() }).unwrap();
+        assert_eq!(names(&repodata), ["repomd.xml"]);
+        assert_eq!(*notices.borrow(), [Notice::Replaced("updateinfo".into()), Notice::Missing("none".into())]);
+        assert!(!directory.path().join(".repodata").exists());
+    }
+
+    #[test]
+    fn a_file_that_lies_there_already_is_renamed() {
+        let directory = repository();
+        let repodata = directory.path().join("repodata");
+        fs::write(repodata.join("self.xml"), "x").unwrap();
+        let change = Add { compression: Compression::None, ..add(&repodata.join("self.xml")) };
+        modify(&repodata, &[Change::Add(change.clone())], &|_| {}).unwrap();
+        assert_eq!(names(&repodata).len(), 2, "{:?}", names(&repodata));
+        // By a simple name it stays.
+        let named = repodata.join(&names(&repodata)[0]);
+        let change = Add { unique_names: false, kind: Some("self".into()), ..add(&named) };
+        modify(&repodata, &[Change::Add(Add { compression: Compression::None, ..change })], &|_| {}).unwrap();
+        assert_eq!(names(&repodata).len(), 2, "{:?}", names(&repodata));
+    }
+
+    #[test]
+    fn nothing_changes_where_a_change_cannot_be_made() {
+        let directory = repository();
+        let repodata = directory.path().join("repodata");
+        let good = directory.path().join("good");
+        fs::write(&good, "x").unwrap();
+        let before = fs::read(repodata.join("repomd.xml")).unwrap();
+        let bad = [Change::Add(add(&good)), Change::Add(add(&directory.path().join("none")))];
+        assert!(modify(&repodata, &bad, &|_| {}).unwrap_err().to_string().contains("none"));
+        fs::write(&good, [0x1f, 0x8b, 0, 0]).unwrap();
+        assert!(modify(&repodata, &[Change::Add(add(&good))], &|_| {}).unwrap_err().to_string().contains("good"));
+        assert_eq!(fs::read(repodata.join("repomd.xml")).unwrap(), before);
+        assert_eq!(names(&repodata), ["repomd.xml"]);
+        fs::write(repodata.join("repomd.xml"), "<repomd>").unwrap();
+        assert!(modify(&repodata, &[], &|_| {}).is_err());
+    }
+
+    #[test]
+    fn types_end_at_the_first_dot() {
+        assert_eq!(type_of("a/updateinfo.xml.gz"), "updateinfo");
+        assert_eq!(type_of("productid"), "productid");
+    }
+}
