@@ -171,7 +171,7 @@ impl Pool<'_> {
 
     fn read(&self, task: &Task, buffers: &mut Buffers) -> Result<Made, PackageError> {
         let reading = &self.options.reading;
-        let file = RpmFile::open(&task.path, &[reading.checksum], buffers)?;
+        let mut file = RpmFile::open(&task.path, &[reading.checksum], buffers)?;
         let (size, mtime) = (file.metadata().size(), file.metadata().mtime());
         let package = file.headers().package().map_err(PackageError::Rpm)?;
         let cached = match self.cache {
@@ -184,12 +184,14 @@ impl Pool<'_> {
         let (checksum, read) = match cached {
             Some((_, Some(checksum), _)) if !reading.verify_payload => (checksum, file.headers().header_end()),
             other => {
-                let whole = file.finish(reading.verify_payload, buffers)?;
-                let checksum = first_sum(whole.sums, reading.checksum);
+                let mut whole = file.finish(reading.verify_payload, buffers)?;
+                let checksum = first_sum(std::mem::take(&mut whole.sums), reading.checksum);
+                let length = whole.length;
+                whole.verify_payload()?;
                 if let Some((cache, _, path)) = other {
                     cache.put(&path, &checksum);
                 }
-                (checksum, whole.length)
+                (checksum, length)
             }
         };
         let identity = FileIdentity { size, mtime: u64::try_from(mtime).unwrap_or(0), checksum };

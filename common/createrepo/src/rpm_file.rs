@@ -42,8 +42,21 @@ pub struct Whole {
     pub sums: Vec<Checksum>,
     /// Length in bytes.
     pub length: u64,
-    /// Bytes of the payload that were compared with its digest.
-    pub verified: u64,
+    payload: Option<PayloadVerifier>,
+    header_end: u64,
+}
+
+impl Whole {
+    /// Compares the payload with its digest in the headers, if the file was read for that and there is one; returns the
+    /// number of bytes that were compared.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub fn verify_payload(self) -> Result<u64, PackageError> {
+        let Some(payload) = self.payload else { return Ok(0) };
+        payload.finish().map_err(PackageError::Rpm)?;
+        Ok(self.length.saturating_sub(self.header_end))
+    }
 }
 
 /// Counts and hashes what passes.
@@ -96,35 +109,33 @@ impl RpmFile {
         &self.metadata
     }
 
-    /// Reads the rest, with the buffers that the file was opened with; `verify` compares payload and length with the
-    /// headers, too.
+    /// Reads the rest, once, with the buffers that the file was opened with. `verify` compares the length with what the
+    /// headers say, and reads for [`Whole::verify_payload`].
     ///
     /// # Errors
-    /// When the file cannot be read, has changed, or is not what its headers say.
-    pub fn finish(self, verify: bool, buffers: &mut Buffers) -> Result<Whole, PackageError> {
-        let Self { mut tee, headers, metadata } = self;
+    /// When the file cannot be read, has changed, or is shorter than its headers say.
+    pub fn finish(&mut self, verify: bool, buffers: &mut Buffers) -> Result<Whole, PackageError> {
         if verify {
-            tee.payload = buffers.headers.payload_verifier(&headers).map_err(PackageError::Rpm)?;
+            self.tee.payload = buffers.headers.payload_verifier(&self.headers).map_err(PackageError::Rpm)?;
         }
-        drain(&mut tee, &mut buffers.block).map_err(PackageError::Read)?;
-        let Tee { hashers, payload, length, .. } = tee;
-        if length != metadata.size() {
-            return Err(PackageError::Changed { before: metadata.size(), after: length });
+        drain(&mut self.tee, &mut buffers.block).map_err(PackageError::Read)?;
+        let (before, after) = (self.metadata.size(), self.tee.length);
+        if before != after {
+            return Err(PackageError::Changed { before, after });
         }
-        let mut verified = 0;
-        if verify {
-            match headers.expected_size().map_err(PackageError::Rpm)? {
-                Some(expected) if length < expected => {
-                    return Err(PackageError::Truncated { expected, found: length });
-                }
-                _ => {}
-            }
-            if let Some(payload) = payload {
-                verified = length.saturating_sub(headers.header_end());
-                payload.finish().map_err(PackageError::Rpm)?;
-            }
+        if verify
+            && let Some(expected) = self.headers.expected_size().map_err(PackageError::Rpm)?
+            && after < expected
+        {
+            return Err(PackageError::Truncated { expected, found: after });
         }
-        Ok(Whole { sums: hashers.into_iter().map(Hasher::finish).collect(), length, verified })
+        let hashers = std::mem::take(&mut self.tee.hashers);
+        Ok(Whole {
+            sums: hashers.into_iter().map(Hasher::finish).collect(),
+            length: after,
+            payload: self.tee.payload.take(),
+            header_end: self.headers.header_end(),
+        })
     }
 }
 

@@ -1,36 +1,19 @@
 //! One pass over one RPM file: headers, facts, checksums.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use sha2::{Digest as _, Sha256};
+pub(super) use tutti_createrepo::rpm_file::Buffers;
+use tutti_createrepo::{PackageError, rpm_file::RpmFile};
 use tutti_distro::layout::package_file_name;
-use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, Hasher, KnownFile, Record};
-use tutti_rpm::{Evr, HeaderReader, Package, PayloadVerifier};
+use tutti_repodata::{Checksum, ChecksumType, FileIdentity, FragmentOptions, KnownFile, Record};
+use tutti_rpm::{Evr, Package};
 
 use super::{resume, sources::SourceFile};
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError};
 
-/// Bytes of one read after the headers.
-const BLOCK: usize = 512 * 1024;
 /// What to do about a damaged file.
 const FETCH_AGAIN: &str = "fetch the file again or remove it from the repository";
-
-/// Buffers of one thread.
-pub(super) struct Buffers {
-    headers: HeaderReader,
-    block: Vec<u8>,
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self { headers: HeaderReader::default(), block: vec![0; BLOCK] }
-    }
-}
 
 /// What choosing packages needs to know of one file; everything else is in its record.
 #[derive(Clone, Debug)]
@@ -73,28 +56,6 @@ pub(super) struct Found {
     pub(super) known: KnownFile,
 }
 
-/// Counts and hashes what passes.
-struct Tee<'a> {
-    file: &'a File,
-    hashers: Vec<Hasher>,
-    payload: Option<PayloadVerifier>,
-    length: u64,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        for hasher in &mut self.hashers {
-            hasher.update(&buffer[..count]);
-        }
-        if let Some(payload) = &mut self.payload {
-            payload.update(&buffer[..count]);
-        }
-        self.length += count as u64;
-        Ok(count)
-    }
-}
-
 /// Reads one file from its first byte to its last, once, and makes its record.
 ///
 /// # Errors
@@ -106,26 +67,19 @@ pub(super) fn read(
     source: &SourceFile,
 ) -> Result<Found, RunnerError> {
     let path = &source.path;
-    let file = File::open(path).or_fail(FailureClass::Input, || format!("failed to open {}", path.display()))?;
-    let metadata = file.metadata().or_fail(FailureClass::Input, || format!("failed to look at {}", path.display()))?;
     let kinds = kinds_to_hash(kind, source.expected.as_ref());
-    let hashers = kinds.iter().map(|kind| kind.hasher()).collect();
-    let mut tee = Tee { file: &file, hashers, payload: None, length: 0 };
-    let headers = buffers.headers.read_from(&mut tee).map_err(|error| unreadable(path, error))?;
-    tee.payload = buffers.headers.payload_verifier(&headers).map_err(|error| unreadable(path, error))?;
-    drain(&mut tee, &mut buffers.block)
-        .or_fail(FailureClass::Input, || format!("failed to read {}", path.display()))?;
-    let Tee { hashers, payload, length, .. } = tee;
-    check_length(path, headers.expected_size().map_err(|error| unreadable(path, error))?, length, metadata.size())?;
-    let sums: Vec<Checksum> = hashers.into_iter().map(Hasher::finish).collect();
+    let mut file = RpmFile::open(path, &kinds, buffers).map_err(|error| refused(path, error))?;
+    let mut whole = file.finish(true, buffers).map_err(|error| refused(path, error))?;
+    let (sums, length) = (std::mem::take(&mut whole.sums), whole.length);
     if let Some(expected) = &source.expected {
         check_expected(path, expected, &sums)?;
     }
     // Metadata may have been made of a file that was damaged already.
-    if let Some(payload) = payload {
-        context.counters.add("rpm_payload_bytes", length.saturating_sub(headers.header_end()));
-        payload.finish().map_err(|error| unreadable(path, error))?;
+    let verified = whole.verify_payload().map_err(|error| refused(path, error))?;
+    if verified > 0 {
+        context.counters.add("rpm_payload_bytes", verified);
     }
+    let (headers, metadata) = (file.headers(), file.metadata());
     let package = headers.package().map_err(|error| unreadable(path, error))?;
     package_file_name(&package.nevra())
         .or_fail(FailureClass::Input, || format!("the header of {} has an unusable name", path.display()))?;
@@ -142,7 +96,7 @@ pub(super) fn read(
         .or_fail(FailureClass::Input, || format!("{} cannot be listed in repository metadata", path.display()))?;
     let facts = facts(package, length, metadata.mtime(), checksum, content);
     // As the file looked before it was read: a change since then shows as another locator.
-    let known = KnownFile { locator: resume::locator(&source.logical, &metadata), content, sums };
+    let known = KnownFile { locator: resume::locator(&source.logical, metadata), content, sums };
     Ok(Found { facts, record, known })
 }
 
@@ -169,33 +123,26 @@ fn kinds_to_hash(kind: ChecksumType, expected: Option<&Checksum>) -> Vec<Checksu
     kinds
 }
 
-fn drain(reader: &mut impl Read, block: &mut [u8]) -> io::Result<()> {
-    loop {
-        match reader.read(block) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 fn unreadable(path: &Path, error: tutti_rpm::Error) -> RunnerError {
     RunnerError::caused_by(FailureClass::Input, format!("{} is no readable RPM", path.display()), error)
         .with_hint(FETCH_AGAIN)
 }
 
-fn check_length(path: &Path, expected: Option<u64>, read: u64, size: u64) -> Result<(), RunnerError> {
-    if read != size {
-        let cause = format!("{} changed while it was read: {size} bytes at first, then {read}", path.display());
-        return Err(RunnerError::input(cause).with_hint("retry when the repository is at rest"));
-    }
-    match expected {
-        Some(expected) if read < expected => {
-            let cause = format!("{} is truncated: {expected} bytes expected, {read} found", path.display());
-            Err(RunnerError::input(cause).with_hint(FETCH_AGAIN))
+fn refused(path: &Path, error: PackageError) -> RunnerError {
+    let input = |cause: String, source| RunnerError::caused_by(FailureClass::Input, cause, source);
+    match error {
+        PackageError::Open(error) => input(format!("failed to open {}", path.display()), error),
+        PackageError::Read(error) => input(format!("failed to read {}", path.display()), error),
+        PackageError::Rpm(error) => unreadable(path, error),
+        PackageError::Changed { before, after } => {
+            let cause = format!("{} changed while it was read: {before} bytes at first, then {after}", path.display());
+            RunnerError::input(cause).with_hint("retry when the repository is at rest")
         }
-        _ => Ok(()),
+        PackageError::Truncated { expected, found } => {
+            let cause = format!("{} is truncated: {expected} bytes expected, {found} found", path.display());
+            RunnerError::input(cause).with_hint(FETCH_AGAIN)
+        }
+        other => RunnerError::caused_by(FailureClass::Input, format!("{} cannot be used", path.display()), other),
     }
 }
 
