@@ -1,0 +1,80 @@
+//! `tutti createrepo` killed at any moment, and by signals that ask: the repository is the old one or the new one.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tutti_integration_tests::{
+    createrepo::open,
+    program::{run, spawn, tutti},
+    scratch::Scratch,
+    skip,
+};
+
+/// Whole and consistent: every file that `repomd.xml` lists is there and says as many packages as it has.
+fn check(repository: &Path) -> String {
+    let repomd = open(&repository.join("repodata/repomd.xml"));
+    assert!(repomd.ends_with("</repomd>\n"), "{repomd}");
+    let hrefs: Vec<&str> =
+        repomd.split("<location href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(hrefs.len(), 3, "{repomd}");
+    for href in hrefs {
+        let text = open(&repository.join(href));
+        let count: usize = text.split("packages=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+        assert_eq!(text.matches("<package ").count(), count, "{href}");
+        assert!(count > 500 && text.ends_with('>'), "{href}");
+    }
+    repomd.split("<revision>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_killed_run_leaves_the_old_repository_or_the_new_one_and_blocks_nobody() {
+    let Some(set) = skip::shared("rpms") else { return };
+    let scratch = Scratch::new("killed");
+    let packages = set.join("packages").display().to_string();
+    let out = scratch.path().display().to_string();
+    let command = |revision: &str| tutti(["createrepo", "-q", "--revision", revision, "-o", &out, &packages]);
+    let started = Instant::now();
+    let _ = run(command("first")).expect(0);
+    let whole = started.elapsed();
+    let mut last = "first".to_owned();
+    for number in 0..16u32 {
+        let revision = format!("{number}");
+        let mut child = spawn(&mut command(&revision));
+        // Spread over the run; where exactly does not matter.
+        sleep(whole * number / 15);
+        let _ = child.kill();
+        let _ = child.wait();
+        let found = check(scratch.path());
+        assert!(found == last || found == revision, "{found} is neither {last} nor {revision}");
+        last = found;
+    }
+    let _ = run(command("end")).expect(0);
+    assert_eq!(check(scratch.path()), "end");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing but repodata");
+}
+
+/// SIGTERM: the run ends with 1 and takes its lock away, or had ended already.
+#[test]
+fn a_run_that_is_asked_to_stop_leaves_nothing() {
+    let Some(set) = skip::shared("rpms") else { return };
+    let scratch = Scratch::new("stopped");
+    let packages = set.join("packages").display().to_string();
+    let out = scratch.path().display().to_string();
+    let mut child = spawn(&mut tutti(["createrepo_c", "-o", &out, &packages]));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !scratch.join(".repodata/records.partial").exists() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it never began");
+        sleep(Duration::from_millis(1));
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let _ = kill_process(pid, Signal::TERM);
+    let status = child.wait().unwrap().code();
+    let made = scratch.join("repodata").exists();
+    assert_eq!((status, made), if made { (Some(0), true) } else { (Some(1), false) });
+    assert!(!scratch.join(".repodata").exists());
+}
