@@ -240,6 +240,34 @@ fn the_modern_name_makes_equal_bytes_and_leaves_what_is_equal() {
     let after = fs::metadata(scratch.join("repo/repodata")).unwrap();
     assert_eq!(before.modified().unwrap(), after.modified().unwrap());
     assert!(!scratch.join("repo/.repodata").exists());
+    // Whatever is not the same is made anew: a damaged file, another compression, tag, time or number of packages.
+    let path = scratch.join("repo");
+    let others = fs::read_dir(path.join("repodata")).unwrap().map(|entry| entry.unwrap().path());
+    let filelists = others.into_iter().find(|path| path.to_str().unwrap().contains("filelists")).unwrap();
+    let good = fs::read(&filelists).unwrap();
+    fs::write(&filelists, vec![0; good.len()]).unwrap();
+    let one = path.join(package_list(&path).lines().next().unwrap());
+    let touch = |seconds| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fs::File::options().write(true).open(&one).unwrap().set_modified(time).unwrap();
+    };
+    let steps: [(&[&str], &dyn Fn()); 5] = [
+        (&[], &|| {}),
+        (&["--compression=gz"], &|| {}),
+        (&["--compression=gz", "--content-tag=x"], &|| {}),
+        (&["--compression=gz", "--content-tag=x"], &|| touch(1_500_000_000)),
+        (&["--compression=gz", "--content-tag=x"], &|| fs::remove_file(&one).unwrap()),
+    ];
+    for (arguments, change) in steps {
+        change();
+        let update =
+            |arguments: &[&str]| run(tutti([&["createrepo", "--update", &repo], arguments].concat())).expect(0);
+        let ended = update(arguments);
+        assert!(!ended.stderr.contains("nothing changed"), "{}", ended.text());
+        let ended = update(arguments);
+        assert!(ended.stderr.contains("nothing changed"), "{}", ended.text());
+    }
+    assert!(!filelists.exists());
 }
 
 #[test]

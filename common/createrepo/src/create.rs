@@ -20,6 +20,7 @@ use crate::options::{Metadata, OnBroken, Options};
 use crate::packages::{self, Listed, Packages, Work};
 use crate::stage::Stage;
 use crate::tasks::{self, Tasks};
+use crate::unchanged;
 
 /// What came of it.
 #[derive(Debug)]
@@ -51,6 +52,12 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     let sources = old::sources(&run.output, options);
     let mut tasks = run.tasks(&sources)?;
     let update = options.update.is_wanted() && !tasks.packages.is_empty();
+    if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, control)? {
+        control.tell(Event::Unchanged);
+        let packages = tasks.packages.len();
+        let work = Work { reused: packages as u64, ..Work::default() };
+        return Ok(Summary { packages, broken: Vec::new(), work, unchanged: true, repomd, bytes_in: 0, bytes_out: 0 });
+    }
     // Without old packages there is no old metadata either: what it says is looked at before anything is read.
     let old_repomd = Repository::open_local(&run.output).map(|repository| repository.repomd().clone());
     let old_repomd = old_repomd.ok();
@@ -77,7 +84,8 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     };
     run.write(&stage, reader, listed, &plan, &mut summary)?;
     control.check()?;
-    let same = update && old_repomd.as_ref().is_some_and(|old| is_same(old, &summary.repomd));
+    let is_equal = |old: &Repomd| is_same(old, &summary.repomd) && unchanged::are_files_whole(&run.output, old);
+    let same = update && old_repomd.as_ref().is_some_and(is_equal);
     if same && options.metadata.retain == crate::options::Retain::Unlisted {
         summary.unchanged = true;
         control.tell(Event::Unchanged);

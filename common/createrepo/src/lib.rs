@@ -28,6 +28,7 @@ mod packages;
 pub mod rpm_file;
 mod stage;
 mod tasks;
+mod unchanged;
 
 pub use create::{Summary, create};
 pub use error::{Broken, Error, PackageError, chain};

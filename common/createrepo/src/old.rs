@@ -169,24 +169,25 @@ impl Loader<'_> {
             named += usize::from(self.names.contains(name));
             let place = key(&package.location_href);
             let Some(task) = self.wanted.get(place) else { continue };
-            if self.is_same(task, &package) {
+            if is_same_file(self.options, task, &package) {
                 let place = place.to_owned();
                 found.push((place, keep(package, records)?));
             }
         }
         Ok((found, named))
     }
+}
 
-    fn is_same(&self, task: &Task, package: &RepoPackage) -> bool {
-        if package.checksum.kind() != self.options.reading.checksum {
-            return false;
-        }
-        if self.options.update.skip_stat {
-            return true;
-        }
-        let Ok(metadata) = fs::metadata(&task.path) else { return false };
-        metadata.len() == package.size && u64::try_from(metadata.mtime()) == Ok(package.mtime)
+/// Whether the file of a task is the one that a package of old metadata was made of.
+pub(crate) fn is_same_file(options: &Options, task: &Task, package: &RepoPackage) -> bool {
+    if package.checksum.kind() != options.reading.checksum {
+        return false;
     }
+    if options.update.skip_stat {
+        return true;
+    }
+    let Ok(metadata) = fs::metadata(&task.path) else { return false };
+    metadata.len() == package.size && u64::try_from(metadata.mtime()) == Ok(package.mtime)
 }
 
 fn keep(package: RepoPackage, records: &mut RecordsWriter) -> Result<OldPackage, Error> {

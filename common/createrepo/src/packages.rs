@@ -206,14 +206,31 @@ fn first_sum(sums: Vec<Checksum>, kind: ChecksumType) -> Checksum {
     sums.into_iter().next().unwrap_or_else(|| kind.hash(b""))
 }
 
+/// Numbers of packages with one NEVRA, where there are several.
+fn doubles<'a>(facts: impl Iterator<Item = &'a Facts>) -> Vec<(&'a str, Vec<usize>)> {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (number, facts) in facts.enumerate() {
+        groups.entry(&facts.nevra).or_default().push(number);
+    }
+    groups.into_iter().filter(|(_, numbers)| numbers.len() > 1).collect()
+}
+
+/// Tells of packages with one NEVRA, all of which are listed.
+pub(crate) fn tell_duplicates(packages: &[(&str, &Facts)], control: Control<'_>) {
+    for (nevra, mut numbers) in doubles(packages.iter().map(|(_, facts)| *facts)) {
+        numbers.sort_by_key(|number| packages[*number].0.len());
+        let found: Vec<Double<'_>> = numbers
+            .into_iter()
+            .map(|number| Double { href: packages[number].0, build_time: packages[number].1.build_time, listed: true })
+            .collect();
+        control.tell(Event::Duplicate { nevra, packages: &found });
+    }
+}
+
 /// Tells of packages with one NEVRA, and leaves out all but one of them if asked to.
 pub(crate) fn settle_duplicates(listed: &mut Vec<Listed>, rule: Duplicates, control: Control<'_>) {
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (number, package) in listed.iter().enumerate() {
-        groups.entry(&package.facts.nevra).or_default().push(number);
-    }
     let mut dropped = Vec::new();
-    for (nevra, mut numbers) in groups.into_iter().filter(|(_, numbers)| numbers.len() > 1) {
+    for (nevra, mut numbers) in doubles(listed.iter().map(|package| &package.facts)) {
         let rank =
             |number: &usize| (listed[*number].facts.build_time, listed[*number].entry.location_href.as_str(), *number);
         let last = numbers.iter().copied().max_by_key(rank);
