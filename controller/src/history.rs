@@ -70,6 +70,13 @@ impl Recorder {
         self.plans.insert(compose.to_owned(), plan);
     }
 
+    /// Forgets a compose that was never stored.
+    pub fn forget(&mut self, compose: &str) {
+        self.sequences.remove(compose);
+        self.plans.remove(compose);
+        self.pending.retain(|line| line.compose != compose);
+    }
+
     /// Notes what was read from the store. `stored_at` gives the revision at which a job's record was last written.
     pub fn found(&mut self, compose: &Compose, now: Timestamp, stored_at: impl Fn(u32) -> Option<i64>) {
         let batch = self.next(&compose.id);

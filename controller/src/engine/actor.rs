@@ -20,7 +20,7 @@ use self::trouble::{Accepting, StoreTrouble};
 use super::{
     Command, EngineError, Handle, Timing, history, keys,
     live::Live,
-    persist::{self, Dirty},
+    persist::{self, Dirty, Loaded, Unreadable},
     points::Stored,
     view,
     workers::Workers,
@@ -56,7 +56,7 @@ pub(super) struct Actor {
     pub(super) composes: BTreeMap<String, Live>,
     pub(super) workers: Workers,
     /// Composes whose state could not be read, and why.
-    pub(super) unreadable: BTreeMap<String, String>,
+    pub(super) unreadable: BTreeMap<String, Unreadable>,
     /// Idempotency keys of submissions, with their compose.
     pub(super) submissions: BTreeMap<String, String>,
     /// Offers that await an answer, with the time by which it is due.
@@ -87,7 +87,7 @@ pub(super) struct Actor {
 impl Actor {
     /// Reads stored state; pending effects are performed in the first turn.
     pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
-        let (composes, unreadable) = persist::load(&*config.store).await?;
+        let Loaded { composes, unreadable, litter } = persist::load(&*config.store).await?;
         let submissions = persist::load_submissions(&*config.store).await?;
         let losses = persist::load_losses(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;
@@ -116,8 +116,17 @@ impl Actor {
             embedded: config.embedded,
             reschedule: true,
         };
+        litter.into_iter().for_each(|key| actor.dirty.delete(key));
+        actor.forget_lost_submissions();
         actor.recover();
         Ok(actor)
+    }
+
+    /// Keys of submissions that nothing is left of.
+    fn forget_lost_submissions(&mut self) {
+        let known = |id: &String| self.composes.contains_key(id) || self.unreadable.contains_key(id);
+        let lost: Vec<_> = self.submissions.extract_if(.., |_, id| !known(id)).collect();
+        lost.iter().for_each(|(key, _)| self.dirty.delete(keys::submission(key)));
     }
 
     /// Derives again what a restart cut off.
@@ -221,7 +230,7 @@ impl Actor {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Accept { accepted, reply } => self.accept(*accepted, reply),
-            Command::FindSubmission { key, reply } => drop(reply.send(Ok(self.find_submission(&key)))),
+            Command::FindSubmission { key, reply } => self.tell_submission(&key, reply),
             Command::List { reply } => drop(reply.send(Ok(self.composes.values().map(view::summary).collect()))),
             Command::Show { compose_id, reply } => drop(reply.send(self.live(&compose_id).map(view::show))),
             Command::Watch { compose_id, reply } => drop(reply.send(self.watch(&compose_id))),
@@ -300,8 +309,12 @@ impl Actor {
         self.changed.insert((compose_id.to_owned(), None));
     }
 
-    /// Tells failpoints and history that a compose is being stored for the first time.
-    pub(super) fn begins(&mut self, compose_id: &str, plan: tutti_job::Digest) {
+    /// A compose that is to be stored for the first time, with what is stored before all else of it. Nothing of an
+    /// earlier one of that id stays.
+    pub(super) fn begins(&mut self, compose_id: &str, plan: tutti_job::Digest, birth: Vec<(Vec<u8>, Vec<u8>)>) {
+        let earlier = self.unreadable.get(compose_id).map(|found| found.keys.clone()).unwrap_or_default();
+        earlier.into_iter().for_each(|key| self.dirty.delete(key));
+        self.dirty.born(compose_id, birth);
         self.dirty.because(Stored::Submission);
         self.recorder.plan_is(compose_id, plan);
     }

@@ -45,6 +45,15 @@ pub(crate) enum ComposeKey<'a> {
     Job(&'a str, u32),
 }
 
+impl<'a> ComposeKey<'a> {
+    /// The compose that it belongs to.
+    pub(crate) fn compose(&self) -> &'a str {
+        match self {
+            Self::Meta(id) | Self::Header(id) | Self::Job(id, _) => id,
+        }
+    }
+}
+
 /// Reads a key back; `None` for one that this version does not know.
 pub(crate) fn parse(key: &[u8]) -> Option<ComposeKey<'_>> {
     let rest = std::str::from_utf8(key).ok()?.strip_prefix(COMPOSES)?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -26,18 +27,52 @@ use crate::{
 
 /// Operations in one transaction: below the store's limit of 100, with room for the compare.
 const BATCH: usize = 96;
+/// Operations of one birth, at most.
+const LARGEST_BIRTH: usize = 3;
 
-/// Records that changed since the last write, the newest value of each key.
-#[derive(Clone, Default)]
+/// Records that changed since the last write, the newest value of each key; without value it is to go.
+#[derive(Default)]
 pub(super) struct Dirty {
-    operations: BTreeMap<Vec<u8>, Vec<u8>>,
+    operations: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Composes that are not stored yet.
+    births: BTreeMap<String, Birth>,
     /// Why: names the failpoints.
     reasons: BTreeSet<Stored>,
 }
 
+/// What makes a compose be there after a restart, in one transaction: where it is, its first header, and the key of its
+/// submission. Jobs follow from the plan as long as they have no record.
+struct Birth {
+    operations: Vec<(Vec<u8>, Vec<u8>)>,
+    fate: Fate,
+}
+
+/// What is known of the store's part in a compose that is not stored yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It has nothing of it.
+    NotStored,
+    /// Nobody knows.
+    MaybeStored,
+}
+
 impl Dirty {
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.operations.insert(key, value);
+        self.operations.insert(key, Some(value));
+    }
+
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.operations.insert(key, None);
+    }
+
+    /// A new compose, with what is to be stored before any other record of it.
+    pub(super) fn born(&mut self, compose_id: &str, operations: Vec<(Vec<u8>, Vec<u8>)>) {
+        self.births.insert(compose_id.to_owned(), Birth { operations, fate: Fate::NotStored });
+    }
+
+    /// What is known of a compose that waits to be stored for the first time; `None` for any other.
+    pub(super) fn unborn(&self, compose_id: &str) -> Option<Fate> {
+        self.births.get(compose_id).map(|birth| birth.fate)
     }
 
     pub(super) fn because(&mut self, reason: Stored) {
@@ -45,30 +80,62 @@ impl Dirty {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.operations.is_empty() && self.births.is_empty()
     }
 
-    /// Forgets what concerns a compose, and one more key.
-    pub(super) fn forget(&mut self, compose_id: &str, further: &[u8]) {
-        self.operations.retain(|key, _| {
-            let owner = match keys::parse(key) {
-                Some(ComposeKey::Meta(id) | ComposeKey::Header(id) | ComposeKey::Job(id, _)) => Some(id),
-                None => None,
-            };
-            owner != Some(compose_id) && key != further
-        });
+    /// Forgets what concerns a compose.
+    pub(super) fn forget(&mut self, compose_id: &str) {
+        self.births.remove(compose_id);
+        self.operations.retain(|key, _| keys::parse(key).is_none_or(|key| key.compose() != compose_id));
     }
+
+    /// The transactions, in order. What was there before goes first, births are next, each whole.
+    fn batches(&self) -> Vec<Batch> {
+        let born = || self.births.values().flat_map(|birth| &birth.operations);
+        let kept: BTreeSet<&[u8]> = born().map(|(key, _)| key.as_slice()).collect();
+        let (gone, mut changed): (Vec<Change>, Vec<Change>) = (self.operations.iter())
+            .filter(|(key, value)| value.is_some() || !kept.contains(key.as_slice()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .partition(|(_, value)| value.is_none());
+        let mut all: BTreeMap<_, _> = born().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        all.extend(gone.iter().chain(&changed).cloned());
+        if all.len() <= BATCH {
+            let births = self.births.keys().cloned().collect();
+            return vec![Batch { changes: all.into_iter().collect(), births }];
+        }
+        changed.sort_by_key(|(key, value)| place(key, value.as_deref().unwrap_or_default()));
+        let plain = |changes: &[Change]| Batch { changes: changes.to_vec(), births: Vec::new() };
+        let mut batches: Vec<Batch> = gone.chunks(BATCH).map(plain).collect();
+        let composes: Vec<_> = self.births.iter().collect();
+        batches.extend(composes.chunks(BATCH / LARGEST_BIRTH).map(|some| {
+            Batch {
+                changes: some
+                    .iter()
+                    .flat_map(|(_, birth)| &birth.operations)
+                    .map(|(k, v)| (k.clone(), Some(v.clone())))
+                    .collect(),
+                births: some.iter().map(|(id, _)| (*id).clone()).collect(),
+            }
+        }));
+        batches.extend(changed.chunks(BATCH).map(plain));
+        batches
+    }
+}
+
+/// A key and its new value.
+type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// One transaction.
+struct Batch {
+    changes: Vec<Change>,
+    /// Composes that are stored by it for the first time.
+    births: Vec<String>,
 }
 
 /// Why a write did not happen.
 pub(super) enum WriteError {
     /// The store is full or does not answer: the same write may go well later.
-    Passing {
-        /// What it said.
-        error: StoreError,
-        /// Some of it is stored, or may be.
-        began: bool,
-    },
+    Passing(StoreError),
     /// This controller cannot go on.
     Final(EngineError),
 }
@@ -76,22 +143,31 @@ pub(super) enum WriteError {
 /// Writes everything; returns the revision when it is durable. Values are whole, so a write that failed is simply repeated.
 ///
 /// More than one transaction is needed only when very many jobs change at once (a failure that skips them, a
-/// cancellation, a retry), or many composes are submitted. A crash between two of them leaves jobs behind their
-/// producer's state, or behind the header, which loading repairs; a submission without a header was never accepted.
-pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &Dirty) -> Result<i64, WriteError> {
+/// cancellation, a retry, a submission). A crash between two of them leaves jobs behind their producer's state, or behind
+/// the header, which loading repairs. A compose that was stored before an error is no birth any more.
+pub(super) async fn write(store: &dyn StateStore, fence: &LeaderFence, dirty: &mut Dirty) -> Result<i64, WriteError> {
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[0]));
     let mut revision = 0;
-    let mut operations: Vec<_> = dirty.operations.iter().collect();
-    operations.sort_by_key(|(key, value)| place(key, value));
-    for (number, batch) in operations.chunks(BATCH).enumerate() {
+    for (number, batch) in dirty.batches().into_iter().enumerate() {
         if number > 0 {
             pass("engine.store.between");
         }
-        let mut txn = Txn::new().when(fence.compare());
-        for (key, value) in batch {
-            txn = txn.and(Operation::put((*key).clone(), (*value).clone()));
+        let operation = |(key, value)| match value {
+            Some(value) => Operation::put(key, value),
+            None => Operation::delete(key),
+        };
+        let txn = Txn { operations: batch.changes.into_iter().map(operation).collect(), ..Txn::new() };
+        let result = commit(store, txn.when(fence.compare())).await;
+        for id in &batch.births {
+            match (&result, dirty.births.get_mut(id)) {
+                (Ok(_), _) => drop(dirty.births.remove(id)),
+                (Err(WriteError::Passing(error)), Some(birth)) if error.kind() == ErrorKind::OutcomeUnknown => {
+                    birth.fate = Fate::MaybeStored;
+                }
+                (Err(_), _) => {}
+            }
         }
-        revision = commit(store, txn, number > 0).await?;
+        revision = result?;
     }
     dirty.reasons.iter().for_each(|reason| pass(points::stored(*reason)[1]));
     Ok(revision)
@@ -107,8 +183,7 @@ fn place(key: &[u8], value: &[u8]) -> u8 {
     }
 }
 
-/// Commits a part; `began` if it is not the first.
-async fn commit(store: &dyn StateStore, txn: Txn, began: bool) -> Result<i64, WriteError> {
+async fn commit(store: &dyn StateStore, txn: Txn) -> Result<i64, WriteError> {
     pass("engine.store.before");
     let result = store.txn(txn).await;
     pass("engine.store.after");
@@ -116,63 +191,85 @@ async fn commit(store: &dyn StateStore, txn: Txn, began: bool) -> Result<i64, Wr
         Ok(result) if result.succeeded => Ok(result.revision.0),
         Ok(_) => Err(WriteError::Final(EngineError::Deposed)),
         Err(error) => Err(match error.kind() {
-            ErrorKind::NoSpace | ErrorKind::Unavailable => WriteError::Passing { error, began },
-            ErrorKind::OutcomeUnknown => WriteError::Passing { error, began: true },
+            ErrorKind::NoSpace | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => WriteError::Passing(error),
             _ => WriteError::Final(error.into()),
         }),
     }
 }
 
-/// Composes that were read, and why others could not be.
-pub(super) type Composes = (BTreeMap<String, Live>, BTreeMap<String, String>);
+/// What was read.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub(super) composes: BTreeMap<String, Live>,
+    pub(super) unreadable: BTreeMap<String, Unreadable>,
+    /// Keys of what was never stored whole.
+    pub(super) litter: Vec<Vec<u8>>,
+}
+
+/// A compose that could not be read.
+pub(super) struct Unreadable {
+    pub(super) reason: String,
+    /// Its directory, if that is known.
+    pub(super) top: Option<PathBuf>,
+    /// Its keys.
+    pub(super) keys: Vec<Vec<u8>>,
+}
 
 /// Reads every compose.
-pub(super) async fn load(store: &dyn StateStore) -> Result<Composes, EngineError> {
+pub(super) async fn load(store: &dyn StateStore) -> Result<Loaded, EngineError> {
     let page = store.list(keys::COMPOSES.as_bytes()).await?;
     let mut stored = BTreeMap::<String, Found>::new();
     for kv in &page.kvs {
-        let (id, result) = match keys::parse(&kv.key) {
-            Some(ComposeKey::Meta(id)) => (id, stored.entry(id.to_owned()).or_default().meta(&kv.value)),
-            Some(ComposeKey::Header(id)) => (id, stored.entry(id.to_owned()).or_default().header(&kv.value)),
-            Some(ComposeKey::Job(id, number)) => {
-                let found = stored.entry(id.to_owned()).or_default();
+        let Some(key) = keys::parse(&kv.key) else { continue };
+        let id = key.compose();
+        let found = stored.entry(id.to_owned()).or_default();
+        found.keys.push(kv.key.clone());
+        let result = match key {
+            ComposeKey::Meta(_) => found.meta(&kv.value),
+            ComposeKey::Header(_) => found.header(&kv.value),
+            ComposeKey::Job(_, number) => {
                 found.stored_at.insert(number, kv.mod_revision.0);
-                (id, found.job(number, &kv.value))
+                found.job(number, &kv.value)
             }
-            None => continue,
         };
         if let Err(error) = result {
             // One compose that cannot be read must not keep the others from running.
             let reason = super::submission::chain(&*error);
             tracing::error!(compose_id = %id, error = %reason, "stored state cannot be read");
-            stored.entry(id.to_owned()).or_default().damaged =
-                Some(format!("its stored state cannot be read: {reason}"));
+            found.damaged = Some(format!("its stored state cannot be read: {reason}"));
         }
     }
-    let (mut composes, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
+    let mut loaded = Loaded::default();
     for (id, stored) in stored {
-        if stored.header.is_none() && stored.jobs.is_empty() && stored.damaged.is_none() {
-            tracing::warn!(compose_id = %id, "the controller ended while this compose was submitted: it was not accepted");
-            continue;
-        }
-        let (Some(meta), Some(header), None) = (stored.meta, stored.header, &stored.damaged) else {
-            unreadable.insert(id, stored.damaged.unwrap_or_else(|| "its stored state is not whole".to_owned()));
-            continue;
+        let top = stored.meta.as_ref().map(|meta| meta.top.clone());
+        let (meta, header) = match (stored.meta, stored.header, stored.damaged) {
+            (Some(meta), Some(header), None) => (meta, header),
+            (_, _, Some(reason)) => {
+                loaded.unreadable.insert(id, Unreadable { reason, top, keys: stored.keys });
+                continue;
+            }
+            // Where it is and its header are stored together: nobody was told that it is accepted.
+            (_, _, None) => {
+                let top = top.map(|top| top.display().to_string());
+                tracing::warn!(compose_id = %id, top, "what is left of a submission that was never stored whole is removed from the store");
+                loaded.litter.extend(stored.keys);
+                continue;
+            }
         };
         match live(&id, meta, header, stored.jobs) {
             Ok(mut live) => {
                 live.stored_at = stored.stored_at;
-                composes.insert(id, live);
+                loaded.composes.insert(id, live);
             }
             // One compose whose directory was removed must not keep the others from running.
             Err(error) => {
                 let reason = super::submission::chain(&*error);
                 tracing::error!(compose_id = %id, error = %reason, "cannot load compose");
-                unreadable.insert(id, reason);
+                loaded.unreadable.insert(id, Unreadable { reason, top, keys: stored.keys });
             }
         }
     }
-    Ok((composes, unreadable))
+    Ok(loaded)
 }
 
 /// What the store has of one compose.
@@ -183,6 +280,7 @@ struct Found {
     jobs: BTreeMap<u32, JobRecord>,
     stored_at: BTreeMap<u32, i64>,
     damaged: Option<String>,
+    keys: Vec<Vec<u8>>,
 }
 
 type Read = Result<(), Box<dyn std::error::Error + Send + Sync>>;

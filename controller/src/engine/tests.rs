@@ -4,6 +4,7 @@ mod deposed;
 mod history;
 mod parts;
 mod rig;
+mod submissions;
 mod wire;
 
 use std::time::Duration;

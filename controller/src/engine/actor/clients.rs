@@ -1,6 +1,9 @@
 //! What clients ask of the engine.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -8,7 +11,7 @@ use tutti_proto::compose as api;
 
 use super::{Actor, now};
 use crate::{
-    engine::{LogPlace, Reply, explain::Explain, keys, live::Live, submission::Accepted, view},
+    engine::{LogPlace, Reply, explain::Explain, keys, live::Live, persist::Unreadable, submission::Accepted, view},
     lifecycle::{Compose, Event, IllegalTransition, JobState},
     nearest,
 };
@@ -36,10 +39,10 @@ impl Actor {
                 let top = accepted.meta.top;
                 self.handle.tasks().spawn_blocking(move || drop(tutti_files::remove_dir_all(&top)));
             }
-            return self.later(move |_| drop(reply.send(Ok(known))));
+            return self.answer_when_stored(accepted.key, known, move |answer| drop(reply.send(answer)));
         }
-        if let Some(live) = self.composes.get(&id) {
-            let (known, top) = (live.meta.top.clone(), accepted.meta.top);
+        if let Some(known) = self.rival(&id, &accepted.meta.top) {
+            let top = accepted.meta.top;
             let refusal = format!(
                 "compose {id} is known already, in {}; hint: one controller has an id once, whatever the target directory: give another one with --compose-id",
                 known.display()
@@ -60,13 +63,12 @@ impl Actor {
         let created = crate::lifecycle::Timestamp(accepted.meta.created);
         let fail_fast = accepted.spec.options.fail_fast;
         let compose = Compose::new(id.as_str(), Arc::new(accepted.plan), fail_fast, created);
-        self.put(keys::meta(&id), meta);
-        self.put(keys::header(&id), compose.header.encode());
-        self.begins(&id, accepted.meta.plan);
+        let mut birth = vec![(keys::meta(&id), meta), (keys::header(&id), compose.header.encode())];
         if !accepted.key.is_empty() {
-            self.put(keys::submission(&accepted.key), id.clone().into_bytes());
+            birth.push((keys::submission(&accepted.key), id.clone().into_bytes()));
             self.submissions.insert(accepted.key.clone(), id.clone());
         }
+        self.begins(&id, accepted.meta.plan, birth);
         let key = accepted.key;
         let answer =
             api::SubmitResponse { compose_id: id.clone(), compose_dir: accepted.meta.top.display().to_string() };
@@ -75,10 +77,28 @@ impl Actor {
         if let Err(error) = self.apply(&id, Event::Started) {
             return drop(reply.send(Err(refused(&error))));
         }
-        self.answer_when_stored(key, answer, reply);
+        self.answer_when_stored(key, answer, move |answer| drop(reply.send(answer)));
     }
 
-    pub(super) fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {
+    /// Directory of a compose that has the id already. One that cannot be read is none once its directory is gone, which
+    /// it is if the new one was made there.
+    fn rival(&self, id: &str, top: &Path) -> Option<PathBuf> {
+        let live = self.composes.get(id).map(|live| live.meta.top.clone());
+        let unreadable = || self.unreadable.get(id)?.top.clone().filter(|known| known != top);
+        live.or_else(unreadable)
+    }
+
+    /// Tells of an earlier submission with that key, once it is stored.
+    pub(super) fn tell_submission(&mut self, key: &str, reply: Reply<Option<api::SubmitResponse>>) {
+        match self.find_submission(key) {
+            Some(known) if self.dirty.unborn(&known.compose_id).is_some() => {
+                self.answer_when_stored(key.to_owned(), known, move |answer| drop(reply.send(answer.map(Some))));
+            }
+            found => drop(reply.send(Ok(found))),
+        }
+    }
+
+    fn find_submission(&self, key: &str) -> Option<api::SubmitResponse> {
         let live = self.composes.get(self.submissions.get(key)?)?;
         Some(api::SubmitResponse { compose_id: live.id().to_owned(), compose_dir: live.meta.top.display().to_string() })
     }
@@ -89,7 +109,7 @@ impl Actor {
 
     /// No such compose, or one whose state could not be read.
     fn unknown(&self, compose_id: &str) -> Status {
-        if let Some(reason) = self.unreadable.get(compose_id) {
+        if let Some(Unreadable { reason, .. }) = self.unreadable.get(compose_id) {
             return Status::failed_precondition(format!(
                 "{compose_id} cannot be gone on with: {reason}; hint: tutti fsck says what is damaged and what to do"
             ));

@@ -16,8 +16,8 @@ use tutti_store::StoreError;
 use super::{Actor, now};
 use crate::{
     engine::{
-        Command, EngineError, Reply, keys,
-        persist::{self, Dirty, WriteError},
+        Command, EngineError,
+        persist::{self, Dirty, Fate, WriteError},
         view,
     },
     lifecycle::Timestamp,
@@ -43,11 +43,11 @@ pub(super) struct StoreTrouble {
     again: Timestamp,
 }
 
-/// A submission whose compose is not stored yet.
+/// A submission that is answered once its compose is stored.
 pub(super) struct Accepting {
     key: String,
     answer: api::SubmitResponse,
-    reply: Reply<api::SubmitResponse>,
+    reply: Box<dyn FnOnce(Result<api::SubmitResponse, Status>) + Send>,
 }
 
 impl Actor {
@@ -55,9 +55,9 @@ impl Actor {
         &mut self,
         key: String,
         answer: api::SubmitResponse,
-        reply: Reply<api::SubmitResponse>,
+        reply: impl FnOnce(Result<api::SubmitResponse, Status>) + Send + 'static,
     ) {
-        self.accepting.push(Accepting { key, answer, reply });
+        self.accepting.push(Accepting { key, answer, reply: Box::new(reply) });
     }
 
     /// Stores what changed; false while the store refuses.
@@ -69,21 +69,20 @@ impl Actor {
             if !self.leadership.is_valid() {
                 return Err(EngineError::Deposed);
             }
-            match persist::write(&*self.store, &self.leadership.fence(), &self.dirty).await {
+            match persist::write(&*self.store, &self.leadership.fence(), &mut self.dirty).await {
                 Ok(revision) => {
                     self.dirty = Dirty::default();
                     self.tell_history(revision);
                 }
-                Err(WriteError::Passing { error, began }) => {
-                    self.store_refuses(&error, began);
+                Err(WriteError::Passing(error)) => {
+                    self.store_refuses(&error);
                     return Ok(false);
                 }
                 Err(WriteError::Final(error)) => return Err(error),
             }
         }
         for accepted in std::mem::take(&mut self.accepting) {
-            tutti_failpoint::pass("submission.answer.before");
-            drop(accepted.reply.send(Ok(accepted.answer)));
+            self.is_accepted(accepted);
         }
         if self.trouble.take().is_some() {
             self.store_takes_again();
@@ -91,19 +90,32 @@ impl Actor {
         Ok(true)
     }
 
-    fn store_refuses(&mut self, error: &StoreError, began: bool) {
+    fn store_refuses(&mut self, error: &StoreError) {
         let text = format!("the controller cannot store anything in {}: {error}", self.place);
         if self.trouble.is_none() {
             tracing::error!(error = %error, place = self.place, "the state store refuses; composes wait until it takes changes again");
         }
         self.trouble = Some(StoreTrouble { text: text.clone(), again: now().plus_millis(STORE_PAUSE) });
-        // What may have been stored cannot be taken back: those who submitted wait.
-        if !began {
-            for accepted in std::mem::take(&mut self.accepting) {
-                self.unaccept(accepted, &text);
+        // Looked at before anything is taken back: several may have asked for one compose.
+        let waiting: Vec<_> = std::mem::take(&mut self.accepting)
+            .into_iter()
+            .map(|accepted| (self.dirty.unborn(&accepted.answer.compose_id), accepted))
+            .collect();
+        for (fate, accepted) in waiting {
+            match fate {
+                None => self.is_accepted(accepted),
+                // What may have been stored cannot be taken back.
+                Some(Fate::MaybeStored) => self.accepting.push(accepted),
+                Some(Fate::NotStored) => self.unaccept(accepted, &text),
             }
         }
         self.tell_trouble(Some(&text));
+    }
+
+    fn is_accepted(&mut self, accepted: Accepting) {
+        tutti_failpoint::pass("submission.answer.before");
+        self.unreadable.remove(&accepted.answer.compose_id);
+        (accepted.reply)(Ok(accepted.answer));
     }
 
     /// A compose that could not be stored was never accepted.
@@ -111,7 +123,8 @@ impl Actor {
         let Accepting { key, answer, reply } = accepted;
         let id = answer.compose_id;
         self.submissions.remove(&key);
-        self.dirty.forget(&id, &keys::submission(&key));
+        self.dirty.forget(&id);
+        self.recorder.forget(&id);
         self.effects.retain(|(compose_id, _)| *compose_id != id);
         self.changed.retain(|(compose_id, _)| *compose_id != id);
         let top = self.composes.remove(&id).map(|live| live.meta.top);
@@ -119,7 +132,7 @@ impl Actor {
         self.handle.tasks().spawn_blocking(move || {
             // What was refused must not look like a compose.
             let _ = top.map(|top| tutti_files::remove_dir_all(&top));
-            drop(reply.send(Err(refusal)));
+            reply(Err(refusal));
         });
     }
 

@@ -80,9 +80,16 @@ impl Rig {
 
     /// A controller that died without a word, and another one on the same store.
     pub(super) async fn restart(self) -> Self {
+        self.restart_after(|_| ()).await
+    }
+
+    /// As [`Rig::restart`]; something happens to the target directory while there is none.
+    pub(super) async fn restart_after(self, meanwhile: impl FnOnce(&Path)) -> Self {
         self.stop.cancel();
         self.engine.handle.tasks().finish().await;
-        self.store.txn(Txn::new().and(Operation::delete(LEADER_KEY))).await.unwrap();
+        // Whatever the store still had in store for the first one.
+        while self.store.txn(Txn::new().and(Operation::delete(LEADER_KEY))).await.is_err() {}
+        meanwhile(self.target.path());
         Self::on(self.target, self.store).await
     }
 
@@ -130,20 +137,47 @@ impl Rig {
     }
 
     pub(super) async fn try_submit(&self, key: &str) -> Result<api::SubmitResponse, tonic::Status> {
+        self.try_submit_as(key, "", 1).await
+    }
+
+    /// A compose of that id, if not empty, with so many jobs that can begin at once.
+    pub(super) async fn try_submit_as(
+        &self,
+        key: &str,
+        id: &str,
+        sources: usize,
+    ) -> Result<api::SubmitResponse, tonic::Status> {
+        self.handle().submit(self.request(key, id, sources)).await
+    }
+
+    pub(super) fn request(&self, key: &str, id: &str, sources: usize) -> api::SubmitRequest {
         let blob = b"[]".to_vec();
-        let request = api::SubmitRequest {
+        let mut spec = spec(Digest::of(&blob));
+        spec.identity.compose_id = id.into();
+        let source = spec.sources[0].clone();
+        spec.sources
+            .extend((1..sources).map(|number| PackageSource { name: format!("more{number}"), ..source.clone() }));
+        api::SubmitRequest {
             idempotency_key: key.to_owned(),
-            spec: serde_json::to_vec(&spec(Digest::of(&blob))).unwrap(),
+            spec: serde_json::to_vec(&spec).unwrap(),
             blobs: vec![api::Blob { digest: Digest::of(&blob).as_bytes().to_vec(), data: blob }],
             target_dir: self.target().display().to_string(),
             traceparent: String::new(),
-        };
-        self.handle().submit(request).await
+        }
     }
 
     /// While true the store takes nothing.
     pub(super) fn refuse_to_store(&self, refuse: bool) {
         self.store.set_unavailable(refuse);
+    }
+
+    /// What becomes of the next transactions.
+    pub(super) fn fail_store(&self, faults: impl IntoIterator<Item = tutti_store::TxnFault>) {
+        self.store.fail_next_txns(faults);
+    }
+
+    pub(super) async fn store(&self, key: &str, value: &[u8]) {
+        self.store.put(key.as_bytes(), value).await.unwrap();
     }
 
     /// The next transaction meets a full disk.
