@@ -17,8 +17,10 @@
 //! * **Verify.** It walks again from the head. Only if its own record is the tail, it owns the file.
 //! * **Shorten.** The owner renames a copy of its record over the head, then removes the names before its own.
 //!   Its own stays, and is looked at in every check: whoever is taken over by force between its verification and its
-//!   rename puts the head back, and finds its own name gone once a later owner has shortened. (That later one then
-//!   stops too, if it looks before the next claim: no owner rather than two.)
+//!   rename puts the head back, and finds its own name gone once a later owner has shortened. That later one is no tail
+//!   any more and stops at its next look, but a claim that follows the old head does not wait for that: there can be two
+//!   until then, after a take-over by force from a process that was alive and stood still in its own claim. Every look
+//!   names one of them, so they never both begin a commit after the same look.
 //! * **Release.** The owner links a `released` record as its successor.
 //!
 //! # Why there is never a second owner
@@ -149,7 +151,7 @@ impl Owner {
                 // Behind the head no walk comes by, whose bytes are there now does not matter. Before it, it was taken
                 // over by force meanwhile, and is part of the chain.
                 if number > 1 && number <= verified.head {
-                    world.remove(&name).map_err(|error| refused(&name, &error))?;
+                    remove_litter(&*world, &name);
                 }
                 continue;
             }
@@ -201,11 +203,16 @@ impl Owner {
             return;
         }
         let names = Names::new(&self.path);
+        // Another has shortened the chain since. Where a late rename of ours put the head back, a release would free its file.
+        let own = names.successor(self.record.number);
+        if self.record.number > 1 && read(&*self.world, &own).is_ok_and(|found| found.as_ref() != Some(&self.record)) {
+            return tracing::warn!(path = %self.path.display(), "the state file was taken over");
+        }
         let number = self.record.number.saturating_add(1);
         let record = Record { number, state: State::Released, ..self.world.me() };
         match claim(&*self.world, &names, &record, &names.successor(number)) {
             // No more need of the own name.
-            Ok(true) => drop(self.world.remove(&names.successor(self.record.number))),
+            Ok(true) => remove_litter(&*self.world, &own),
             Ok(false) => tracing::warn!(path = %self.path.display(), "the state file was taken over"),
             // Who comes next on this host sees that this process is gone.
             Err(error) => {
@@ -277,12 +284,19 @@ fn may_follow(world: &dyn World, path: &Path, tail: &Record, take_over: TakeOver
     }
 }
 
+/// Removes a name that no walk comes by. Where it stays, it says nothing to anybody, and the next owner sweeps it away.
+fn remove_litter(world: &dyn World, name: &Path) {
+    if let Err(error) = world.remove(name) {
+        tracing::warn!(path = %name.display(), %error, "a name that is of no more use stays beside the state file, until the next owner comes");
+    }
+}
+
 /// Gives a record its name; false if the name is another's.
 fn claim(world: &dyn World, names: &Names, record: &Record, name: &Path) -> Result<bool, StoreError> {
     let temporary = names.temporary(&record.token);
     world.write(&temporary, &record.encode()).map_err(|error| refused(&temporary, &error))?;
     let linked = world.link(&temporary, name);
-    let removed = world.remove(&temporary);
+    remove_litter(world, &temporary);
     let claimed = match linked {
         Ok(()) => true,
         // Another's; or ours, with the reply lost; or our own name was swept away by an owner.
@@ -292,7 +306,6 @@ fn claim(world: &dyn World, names: &Names, record: &Record, name: &Path) -> Resu
             _ => return Err(refused(name, &error)),
         },
     };
-    removed.map_err(|error| refused(&temporary, &error))?;
     Ok(claimed)
 }
 
@@ -306,7 +319,7 @@ fn shorten(world: &dyn World, names: &Names, record: &Record, head: u64) {
             if let Err(error) = renamed {
                 // With the reply lost, the head is ours.
                 if world.read(&names.head())?.is_none_or(|bytes| bytes != record.encode()) {
-                    world.remove(&temporary)?;
+                    remove_litter(world, &temporary);
                     return Err(error);
                 }
             }

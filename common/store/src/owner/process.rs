@@ -107,6 +107,12 @@ pub(super) fn hint(record: &Record) -> &'static str {
     }
 }
 
+/// Start of a process in ticks since boot.
+#[cfg(test)]
+pub(super) fn started(process: u32) -> Option<u64> {
+    stat(process).map(|stat| stat.started)
+}
+
 struct Stat {
     state: u8,
     started: u64,
@@ -177,6 +183,42 @@ mod tests {
         }
         // A file system that nobody would put a state file on is none of those that are known to be local.
         assert!(!is_local(Path::new("/proc")) && !is_local(Path::new("/no/such")));
+    }
+
+    /// A child that nobody has waited for, once the kernel says that it is in one of these states.
+    fn until(child: &std::process::Child, states: &[u8]) -> Record {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let stat = stat(child.id()).unwrap();
+            if states.contains(&stat.state) {
+                return Record { process: child.id(), started: stat.started, ..me() };
+            }
+            assert!(std::time::Instant::now() < deadline, "it is {:?}", char::from(stat.state));
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_to_do_about_an_owner_that_is_stopped_or_ending_is_said() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let record = until(&child, b"SR");
+        assert_eq!(hint(&record), "wait for it, or stop it");
+        let signal = |signal| {
+            rustix::process::kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+        };
+        signal(rustix::process::Signal::STOP);
+        let record = until(&child, b"T");
+        assert!(lives(&record), "it may go on at any time");
+        assert!(hint(&record).contains("is stopped") && hint(&record).contains("kill -CONT"), "{}", hint(&record));
+        signal(rustix::process::Signal::KILL);
+        let record = until(&child, b"ZX");
+        assert!(
+            hint(&record).contains("was killed") && hint(&record).contains("restart the host"),
+            "{}",
+            hint(&record)
+        );
+        child.wait().unwrap();
+        assert_eq!(hint(&record), "wait for it, or stop it");
     }
 
     #[test]

@@ -130,6 +130,51 @@ fn r15_a_rename_that_comes_late_does_not_give_the_file_back() {
     assert_eq!(late.check().unwrap_err().kind(), ErrorKind::TakenOver);
 }
 
+/// A volume where no name can be removed.
+#[derive(Debug)]
+struct Sticky;
+
+impl World for Sticky {
+    fn read(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+        Real.read(path)
+    }
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        Real.write(path, bytes)
+    }
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        Real.link(from, to)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        Real.rename(from, to)
+    }
+    fn remove(&self, _path: &Path) -> std::io::Result<()> {
+        Err(std::io::Error::other("input/output error"))
+    }
+    fn sweep(&self, _names: &Names, _number: u64) {}
+    fn me(&self) -> Record {
+        Real.me()
+    }
+    fn judge(&self, path: &Path, record: &Record) -> Judgement {
+        Real.judge(path, record)
+    }
+}
+
+#[test]
+fn r15_litter_that_stays_costs_no_owner_its_file_and_goes_with_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    for _ in 0..3 {
+        let owner = Owner::acquire_in(Arc::new(Sticky), &path, TakeOver::No).unwrap();
+        owner.check().unwrap();
+        owner.release();
+        // It is free, and said to be.
+        Owner::check_free(&path).unwrap();
+    }
+    assert!(names(directory.path()).iter().any(|name| name.starts_with("state.owner.new.")));
+    Owner::acquire(&path, TakeOver::No).unwrap().release();
+    assert_eq!(names(directory.path()).len(), 2, "{:?}", names(directory.path()));
+}
+
 #[test]
 fn r15_who_follows_a_forced_owner_that_died_makes_its_copy() {
     let directory = tempfile::tempdir().unwrap();
@@ -140,6 +185,30 @@ fn r15_who_follows_a_forced_owner_that_died_makes_its_copy() {
     assert!(second.is_forced());
     second.release();
     assert!(!Owner::acquire(&path, TakeOver::No).unwrap().is_forced());
+}
+
+#[test]
+fn an_owner_that_is_stopped_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    // Until waitid(2) says so, it may still run.
+    let stopped = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
+    rustix::process::waitid(rustix::process::WaitId::Pid(pid), stopped).unwrap();
+    let started = super::process::started(child.id()).unwrap();
+    let record = Record { number: 1, process: child.id(), started, ..Real.me() };
+    fs::write(directory.path().join("state.owner"), record.encode()).unwrap();
+    for take_over in [TakeOver::No, TakeOver::FromElsewhere] {
+        let error = Owner::acquire(&path, take_over).unwrap_err();
+        assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&child.id().to_string()) && text.contains("kill -CONT"), "{text}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Owner::acquire(&path, TakeOver::No).unwrap().release();
 }
 
 #[test]
