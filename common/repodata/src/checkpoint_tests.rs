@@ -176,6 +176,33 @@ fn x5_a_beginning_with_a_damaged_block_is_not_taken_over() {
     }
 }
 
+/// Blocks that are whole, each by itself, with something else between two of them.
+#[test]
+fn x5_a_beginning_with_a_gap_between_its_blocks_is_not_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoints = killed(directory.path(), 300, 150);
+    let data = directory.path().join("records.partial");
+    let mut found = open(&data, &checkpoints, OWNER).unwrap();
+    fn blocks(found: &mut Checkpoints) -> impl Iterator<Item = &mut Block> {
+        let places = found.segments.iter_mut().flat_map(|segment| segment.places.iter_mut().flatten());
+        places.filter(|place| place.own.is_none()).map(|place| &mut place.block)
+    }
+    let mut offsets: Vec<u64> = blocks(&mut found).map(|block| block.offset).collect();
+    offsets.sort_unstable();
+    let (at, good) = (offsets[offsets.len() / 2], fs::read(&data).unwrap());
+    let (before, after) = good.split_at(at as usize);
+    fs::write(&data, [before, b"gap", after].concat()).unwrap();
+    blocks(&mut found).filter(|block| block.offset >= at).for_each(|block| block.offset += 3);
+    for number in [0, 299] {
+        let (taken, _) = found.find(&known(number).locator).unwrap();
+        assert_eq!(found.record(taken).unwrap().2, package(number));
+    }
+    let again = RecordsWriter::resume(directory.path().join("again"), &found.prefix(&locators(300)).unwrap());
+    let error = again.err().expect("the places of what follows are others").to_string();
+    assert!(error.contains(&format!("a gap before byte {}", at + 3)), "{error}");
+    assert!(!directory.path().join("again.partial").exists(), "nothing remains");
+}
+
 #[test]
 fn checkpoints_change_no_byte_of_the_sealed_file_and_outlive_the_seal() {
     let directory = tempfile::tempdir().unwrap();
