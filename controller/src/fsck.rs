@@ -177,7 +177,7 @@ pub fn check(subject: &Subject, depth: Depth, watch: Watcher<'_>) -> Option<Repo
     let mut findings = state::records(subject);
     let places = observe::places(subject);
     findings.extend(state::places(subject, &places));
-    findings.extend(observe::history(subject));
+    findings.extend(observe::history(subject, watch)?);
     let expected = expected::expected(subject, depth, &mut findings, watch)?;
     let observed = observe::observe(subject, &expected, depth, watch)?;
     findings.extend(compare::compare(subject, &expected, &observed.seen));

@@ -14,8 +14,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use check::{Expect, Invariant, Violation, check};
-pub use line::{Cause, Change, ComposeChange, JobChange, Lease, Line, parse};
+pub use check::{Checker, Expect, Invariant, Violation, check};
+pub use line::{Cause, Change, ComposeChange, JobChange, LONGEST, Lease, Line, Next, next, parse};
 pub use read::{Recorded, check_directory, read, tells_end};
 
 use tutti_job::Digest;
@@ -38,7 +38,8 @@ pub fn is_file_name(name: &str) -> bool {
     epoch_of(name).is_some()
 }
 
-fn epoch_of(name: &str) -> Option<u64> {
+/// Epoch of a file of that name; `None` for one that is not part of the history.
+pub fn epoch_of(name: &str) -> Option<u64> {
     let epoch = name.strip_prefix("history.").and_then(|rest| rest.strip_suffix(".jsonl"))?;
     epoch.bytes().all(|byte| byte.is_ascii_digit()).then(|| epoch.parse().ok())?
 }

@@ -15,7 +15,7 @@ use tutti_repodata::ChecksumType;
 use super::{Depth, Finding, Progress, Severity, Subject, Watcher, expected::Expected};
 use crate::history;
 
-/// Largest manifest, and largest file of a history, that is read: bytes.
+/// Largest manifest that is read: bytes.
 const MAX_READ: u64 = 256 << 20;
 /// Bytes hashed between two looks at the watcher.
 const BLOCK: usize = 1 << 20;
@@ -143,35 +143,102 @@ fn latest(subject: &Subject) -> Option<(PathBuf, Option<Latest>)> {
     }
 }
 
-/// Replays the event history, if there is one.
-pub(super) fn history(subject: &Subject) -> Vec<Finding> {
+/// Most broken invariants that are listed: one fault breaks many.
+const MAX_VIOLATIONS: usize = 1000;
+/// Lines replayed between two looks at the watcher.
+const LINES: u32 = 10_000;
+
+/// Replays the event history, if there is one, line by line.
+pub(super) fn history(subject: &Subject, watch: Watcher<'_>) -> Option<Vec<Finding>> {
     let directory = subject.top.join(history::DIRECTORY);
-    let mut names: Vec<String> = fs::read_dir(&directory)
-        .map(|entries| entries.map_while(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()))
-        .map(|names| names.filter(|name| history::is_file_name(name)).collect())
-        .unwrap_or_default();
-    names.sort();
-    let mut lines = Vec::new();
-    for name in names {
-        // One that cannot be read, and the half line of a crash, are as good as lost: that may happen.
-        let Ok(bytes) = read_file(&directory.join(&name)) else { continue };
-        lines.extend(history::parse(&String::from_utf8_lossy(&bytes)).0);
-    }
+    let names = fs::read_dir(&directory).into_iter().flatten().map_while(Result::ok);
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut files: Vec<(u64, String)> = names.filter_map(|name| Some((history::epoch_of(&name)?, name))).collect();
+    files.sort();
     let expect = history::Expect {
         plan: Some(&subject.plan),
         ended: subject.header.ended_at.is_some() && !subject.running,
         only_compose: false,
     };
-    let advice = "a fault of the program: report it, with the files history.*.jsonl beside this one";
-    let finding = |violation: history::Violation| {
-        Finding::new(
-            Severity::Error,
-            format!("{}/{}", history::DIRECTORY, history::file_name(violation.at.0)),
-            format!("tells of something that must not be: {violation}"),
-            advice,
-        )
-    };
-    history::check(&lines, expect).into_iter().map(finding).collect()
+    let mut replay = HistoryReplay { checker: history::Checker::new(expect), subject, findings: Vec::new(), lines: 0 };
+    for (_, name) in files {
+        // One that cannot be read is as good as lost: that may happen.
+        if let Ok(file) = open(&directory.join(&name)) {
+            replay.file(&name, file, watch)?;
+        }
+    }
+    Some(replay.finish())
+}
+
+struct HistoryReplay<'a> {
+    checker: history::Checker<'a>,
+    subject: &'a Subject,
+    findings: Vec<Finding>,
+    lines: u64,
+}
+
+impl HistoryReplay<'_> {
+    fn file(&mut self, name: &str, file: File, watch: Watcher<'_>) -> Option<()> {
+        let mut reader = io::BufReader::new(file);
+        let (mut long, mut foreign) = (0u64, 0u64);
+        // The half line of a crash, and what goes with a disk that fails, are as good as lost, too.
+        while let Ok(Some(next)) = history::next(&mut reader) {
+            match next {
+                history::Next::Line(line) if !self.is_planned(&line) => foreign += 1,
+                history::Next::Line(line) => self.checker.line(*line),
+                history::Next::TooLong => long += 1,
+                history::Next::Unread => {}
+            }
+            self.lines += 1;
+            if self.lines.is_multiple_of(u64::from(LINES)) {
+                let progress = Progress { what: "replaying the history", done: self.lines, total: 0 };
+                if watch(progress).is_break() {
+                    return None;
+                }
+            }
+            if self.checker.violations().len() > MAX_VIOLATIONS {
+                break;
+            }
+        }
+        self.tell(name, long, &format!("longer than {} bytes, which the program does not write", history::LONGEST));
+        self.tell(name, foreign, "about jobs that the compose does not have");
+        Some(())
+    }
+
+    fn is_planned(&self, line: &history::Line) -> bool {
+        match &line.change {
+            history::Change::Job(change) => self.subject.plan.job(change.job).is_some(),
+            history::Change::Compose(_) => true,
+        }
+    }
+
+    fn tell(&mut self, name: &str, count: u64, which: &str) {
+        if count > 0 {
+            let what = format!("has {count} lines {which}; they are passed over");
+            let advice = "it was damaged or edited: nothing but this check and people read it";
+            self.findings.push(Finding::new(Severity::Warning, format!("{}/{name}", history::DIRECTORY), what, advice));
+        }
+    }
+
+    fn finish(self) -> Vec<Finding> {
+        let Self { checker, mut findings, .. } = self;
+        let advice = "a fault of the program: report it, with the files history.*.jsonl beside this one";
+        let finding = |violation: history::Violation| {
+            Finding::new(
+                Severity::Error,
+                format!("{}/{}", history::DIRECTORY, history::file_name(violation.at.0)),
+                format!("tells of something that must not be: {violation}"),
+                advice,
+            )
+        };
+        let violations = checker.finish();
+        if violations.len() > MAX_VIOLATIONS {
+            let what = format!("tell of more than {MAX_VIOLATIONS} things that must not be; the rest goes unread");
+            findings.push(Finding::new(Severity::Error, history::DIRECTORY, what, advice));
+        }
+        findings.extend(violations.into_iter().take(MAX_VIOLATIONS).map(finding));
+        findings
+    }
 }
 
 /// Looks at the whole tree, and at every other expected path.

@@ -358,3 +358,48 @@ fn staged_outputs_that_are_still_to_be_moved_are_needed() {
     let places = Places { staging: Some(vec![fence.to_string()]), ..good_places() };
     assert!(state::places(&subject, &places).is_empty());
 }
+
+#[test]
+fn a_history_of_any_size_is_read_line_by_line_in_the_order_of_its_epochs() {
+    use crate::{
+        history::{Cause, DIRECTORY, Recorder},
+        lifecycle::{Changes, Compose, Event, apply},
+    };
+    let top = tempfile::tempdir().unwrap();
+    let subject = Subject { top: top.path().to_owned(), ..subject() };
+    let started = |plan: Plan, epoch| {
+        let compose = Compose::new(subject.id.as_str(), std::sync::Arc::new(plan), false, Timestamp(1));
+        let (changes, _): (Changes, _) = apply(&compose, Event::Started, Timestamp(1)).unwrap();
+        let mut recorder = Recorder::new(epoch);
+        recorder.change(&compose, Cause::Started, &changes, Timestamp(1));
+        recorder.take(epoch).into_values().flatten().map(|line| line.to_json() + "\n").collect::<String>()
+    };
+    let larger = Plan::new((0..4).map(|number| job(number, JobKind::Link, "p", "S/x86_64/p", vec![])).collect());
+    std::fs::create_dir_all(top.path().join(DIRECTORY)).unwrap();
+    let write = |epoch: i64, text: String| {
+        std::fs::write(top.path().join(DIRECTORY).join(format!("history.{epoch}.jsonl")), text).unwrap();
+    };
+    let history = |watch: super::Watcher<'_>| super::observe::history(&subject, watch);
+    let mut go_on = |_| std::ops::ControlFlow::Continue(());
+    // As names, 10 comes before 9.
+    write(9, started(subject.plan.clone(), 9));
+    write(10, started(subject.plan.clone(), 10));
+    let of_good = history(&mut go_on).unwrap();
+    assert!(of_good.iter().all(|finding| finding.what.contains("I3")), "nothing but that it did not end: {of_good:?}");
+    write(9, format!("{}\n{}{}\n", "x".repeat(1 << 20), started(larger, 9), "y".repeat(1 << 20)));
+    let found = history(&mut go_on).unwrap();
+    let of = |what: &str| found.iter().filter(|finding| finding.what.contains(what)).collect::<Vec<_>>();
+    let (long, foreign) =
+        (of("2 lines longer than 8192 bytes"), of("2 lines about jobs that the compose does not have"));
+    for finding in long.iter().chain(&foreign) {
+        assert_eq!((finding.severity, finding.path.as_str()), (Severity::Warning, "logs/global/history.9.jsonl"));
+    }
+    assert_eq!((long.len(), foreign.len()), (1, 1), "{found:?}");
+    // It can be broken off, and ends where everything is wrong.
+    write(9, "x\n".repeat(30_000));
+    assert!(history(&mut |_| std::ops::ControlFlow::Break(())).is_none());
+    write(9, started(subject.plan.clone(), 9).repeat(2_000));
+    let found = history(&mut go_on).unwrap();
+    assert!((1000..1010).contains(&found.len()), "{}", found.len());
+    assert!(found.iter().any(|finding| finding.what.contains("more than 1000 things")), "{:?}", found.first());
+}

@@ -5,6 +5,7 @@
 //! controller died and may be repeated; what is certain in spite of that is checked.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -69,26 +70,55 @@ pub struct Expect<'a> {
 /// Replays the lines of one compose, in any order and perhaps repeated, and returns all that is broken.
 pub fn check(lines: &[Line], expect: Expect<'_>) -> Vec<Violation> {
     let mut sorted: Vec<&Line> = lines.iter().collect();
-    sorted.sort_by_key(|line| (line.epoch, line.seq));
-    let mut replay = Replay { expect, ..Replay::default() };
-    for (index, line) in sorted.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|index| sorted.get(index)).copied();
-        if before.is_some_and(|before| same_place(before, line)) {
-            if before != Some(*line) {
-                replay.broken(Invariant::I2, line, "two different lines have the same place".to_owned());
-            }
-            continue;
-        }
-        replay.line(before, line);
+    sorted.sort_by_key(|line| line.place());
+    let mut checker = Checker::new(expect);
+    for line in sorted {
+        checker.line(line.clone());
     }
-    if let Some(last) = sorted.last() {
-        replay.end(last);
-    }
-    replay.violations
+    checker.finish()
 }
 
-fn same_place(a: &Line, b: &Line) -> bool {
-    (a.epoch, a.seq) == (b.epoch, b.seq)
+/// Replays lines one by one, in their order; one may be repeated at once. What it keeps is what is known of each job.
+pub struct Checker<'a> {
+    replay: Replay<'a>,
+    last: Option<Line>,
+}
+
+impl<'a> Checker<'a> {
+    /// Begins before the first line.
+    pub fn new(expect: Expect<'a>) -> Self {
+        Self { replay: Replay { expect, ..Replay::default() }, last: None }
+    }
+
+    /// Replays the next line.
+    pub fn line(&mut self, line: Line) {
+        match self.last.as_ref().map(|last| (line.place().cmp(&last.place()), *last == line)) {
+            Some((Ordering::Less, _)) => {
+                self.replay.broken(Invariant::I2, &line, "it comes after one that was written later".to_owned());
+            }
+            Some((Ordering::Equal, true)) => {}
+            Some((Ordering::Equal, false)) => {
+                self.replay.broken(Invariant::I2, &line, "two different lines have the same place".to_owned());
+            }
+            Some((Ordering::Greater, _)) | None => {
+                self.replay.line(self.last.as_ref(), &line);
+                self.last = Some(line);
+            }
+        }
+    }
+
+    /// What is broken so far.
+    pub fn violations(&self) -> &[Violation] {
+        &self.replay.violations
+    }
+
+    /// What is broken after the last line.
+    pub fn finish(mut self) -> Vec<Violation> {
+        if let Some(last) = &self.last {
+            self.replay.end(last);
+        }
+        self.replay.violations
+    }
 }
 
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! One line of a history, and its text.
 
+use std::io::{self, BufRead, Read as _};
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tutti_job::{Digest, Resources};
 
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// Longest line that is read, in bytes: a writer makes none half as long.
-const LONGEST: usize = 8 * 1024;
+pub const LONGEST: usize = 8 * 1024;
 
 /// One stored change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +215,50 @@ impl Line {
     pub fn to_json(&self) -> String {
         // Maps with text keys and numbers only: there is nothing that JSON cannot say.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Line {
+    /// What orders the lines of a compose: epoch and sequence number.
+    pub fn place(&self) -> (i64, u64) {
+        (self.epoch, self.seq)
+    }
+}
+
+/// What stands in a file next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A line.
+    Line(Box<Line>),
+    /// One that a crash or a full disk cut off, or that another release wrote.
+    Unread,
+    /// One that is longer than [`LONGEST`], and was passed over.
+    TooLong,
+}
+
+/// Reads the next line of a file, keeping no more of it than [`LONGEST`] bytes; `None` at its end. Empty lines are none.
+///
+/// # Errors
+/// Those of the reader.
+pub fn next(reader: &mut impl BufRead) -> io::Result<Option<Next>> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        reader.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut bytes)?;
+        let ends = bytes.pop_if(|last| *last == b'\n').is_some();
+        if bytes.len() > LONGEST {
+            if !ends {
+                reader.skip_until(b'\n')?;
+            }
+            return Ok(Some(Next::TooLong));
+        }
+        if !bytes.is_empty() {
+            let line = serde_json::from_slice(&bytes).map(Box::new);
+            return Ok(Some(line.map_or(Next::Unread, Next::Line)));
+        }
+        if !ends {
+            return Ok(None);
+        }
     }
 }
 

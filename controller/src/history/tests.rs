@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use tutti_job::{Digest, Fence, JobKind, JobName, OutputSpec, Resources};
 
-use super::{Cause, Change, ComposeChange, Expect, Invariant, JobChange, Line, Recorder, check, parse};
+use super::{
+    Cause, Change, Checker, ComposeChange, Expect, Invariant, JobChange, LONGEST, Line, Next, Recorder, check, next,
+    parse,
+};
 use crate::{
     lifecycle::{Compose, Event, FailureClass, JobState, Output, Timestamp, Usage, apply},
     plan::{At, Edge, Need, Plan, PlanJob},
@@ -477,4 +480,32 @@ fn what_the_store_loses_is_caught() {
             },
         ],
     );
+}
+
+#[test]
+fn lines_are_read_one_by_one_and_longer_ones_are_passed_over() {
+    let good = Run::start().lines.remove(0);
+    let json = good.to_json();
+    let longest = format!("{json}{}", " ".repeat(LONGEST - json.len()));
+    let text = format!("{json}\n\n{{\"half\n{longest}\n{longest} \n{}\n{json}\n{}", "x".repeat(1 << 20), &json[..9]);
+    let mut reader = text.as_bytes();
+    let read: Vec<Next> = std::iter::from_fn(|| next(&mut reader).unwrap()).collect();
+    let line = || Next::Line(Box::new(good.clone()));
+    assert_eq!(read, [line(), Next::Unread, line(), Next::TooLong, Next::TooLong, line(), Next::Unread]);
+    // One that has no end.
+    let mut endless = std::io::BufReader::new(std::io::Read::take(std::io::repeat(b'x'), 64 << 20));
+    assert_eq!((next(&mut endless).unwrap(), next(&mut endless).unwrap()), (Some(Next::TooLong), None));
+}
+
+#[test]
+fn lines_that_come_one_by_one_are_in_order() {
+    let lines = Run::start().lines;
+    assert!(lines.len() > 1);
+    let mut checker = Checker::new(Expect::default());
+    lines.iter().for_each(|line| checker.line(line.clone()));
+    checker.line(lines[lines.len() - 1].clone());
+    assert_eq!(checker.violations(), []);
+    checker.line(lines[0].clone());
+    let broken: Vec<_> = checker.finish().into_iter().map(|violation| violation.invariant).collect();
+    assert_eq!(broken, [Invariant::I2]);
 }
