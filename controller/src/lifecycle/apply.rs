@@ -68,8 +68,8 @@ fn loaded(t: &mut Transition<'_>) {
     let jobs: Vec<(u32, JobState)> = t.compose.numbered().map(|(job, record)| (job, record.state)).collect();
     for (job, state) in jobs {
         match state {
-            JobState::Failed => t.lose(job, job),
-            JobState::Skipped { because } => t.lose(job, because),
+            JobState::Failed => drop(t.lose_again(job, job)),
+            JobState::Skipped { because } => drop(t.lose_again(job, because)),
             JobState::Waiting | JobState::Ready if t.header.stopping => t.set_state(job, JobState::Cancelled),
             _ => t.settle_job(job),
         }

@@ -304,8 +304,17 @@ impl<'a> Transition<'a> {
     }
 
     /// Skips all pending jobs that cannot run without `job`, transitively, and dooms the compose if one of them, or
-    /// `job` itself, is required.
+    /// `job` itself, is required; with `--fail-fast` it stops then.
     pub(super) fn lose(&mut self, job: u32, cause: u32) {
+        if self.lose_again(job, cause) && self.header.fail_fast && !self.header.stopping {
+            self.stop("a required job failed and --fail-fast is set");
+        }
+    }
+
+    /// As [`Transition::lose`] for a failure of before, which does not stop the compose: where it did, that is stored
+    /// before the failure; where it does not stop any more, a retry of others goes on. Returns whether something required
+    /// is lost.
+    pub(super) fn lose_again(&mut self, job: u32, cause: u32) -> bool {
         let mut lost = vec![job];
         let mut queue = vec![job];
         while let Some(gone) = queue.pop() {
@@ -319,22 +328,16 @@ impl<'a> Transition<'a> {
                 }
             }
         }
-        self.doom_if_required(&lost, cause);
-    }
-
-    fn doom_if_required(&mut self, lost: &[u32], cause: u32) {
         let required = |job: &u32| self.compose.plan.job(*job).is_some_and(|planned| !planned.failable);
         if !lost.iter().any(required) {
-            return;
+            return false;
         }
         if self.header.status == Status::Started {
             self.header.status = Status::Doomed;
             self.header.doomed_by = Some(cause);
             self.effects.push(Effect::WriteStatus { status: Status::Doomed });
         }
-        if self.header.fail_fast && !self.header.stopping {
-            self.stop("a required job failed and --fail-fast is set");
-        }
+        true
     }
 
     /// Cancels what has not begun, and asks for the end of what has.

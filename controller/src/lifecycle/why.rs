@@ -46,10 +46,12 @@ pub fn why(compose: &Compose, job: u32) -> Vec<String> {
         JobState::Skipped { because } => lines.push(format!("was skipped because {} failed", name(because))),
         JobState::Cancelled => lines.push("was cancelled".to_owned()),
     }
-    if !record.reason.is_empty() {
+    // Of an attempt that is under way there is nothing to say yet: these are of the one before.
+    let under_way = matches!(record.state, JobState::Offered | JobState::Running | JobState::Verifying);
+    if !record.reason.is_empty() && !under_way {
         lines.push(record.reason.clone());
     }
-    if !record.hint.is_empty() {
+    if !record.hint.is_empty() && !under_way {
         lines.push(format!("hint: {}", record.hint));
     }
     if record.runs_alone() && record.state == JobState::Ready {

@@ -4,7 +4,10 @@ use super::{
     Effect, Event, FailureClass, IllegalTransition, Run, Status, chain, failed, forked, hard, job, lost, plan_of, soft,
     succeeded,
 };
-use crate::plan::{At, Edge, Need};
+use crate::{
+    lifecycle::why,
+    plan::{At, Edge, Need},
+};
 
 #[test]
 fn a_doomed_compose_goes_on_where_it_failed() {
@@ -149,4 +152,49 @@ fn a_retry_under_fail_fast_runs_and_the_next_failure_stops_again() {
     run.offer(0, 1);
     run.ok(failed(run.fence(0), FailureClass::Tool));
     assert_eq!(run.states(), "FFX");
+}
+
+#[test]
+fn a_retry_under_fail_fast_goes_on_after_a_restart_whatever_else_has_failed() {
+    let plan = plan_of(vec![job(0, vec![]), job(1, vec![]), job(2, vec![])]);
+    let mut run = Run::start(plan, true);
+    for job in [0, 1] {
+        run.offer(job, 1);
+    }
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    run.ok(failed(run.fence(1), FailureClass::Tool));
+    run.ok(Event::Retry { jobs: vec![0] });
+    assert_eq!(run.states(), "RFX");
+    assert_eq!(run.quiet(Event::Loaded), []);
+    assert_eq!(why(&run.compose, 0), ["waits for a worker"]);
+    run.finish(0);
+    assert_eq!((run.states().as_str(), run.compose.header.status), ("PFX", Status::Doomed));
+}
+
+#[test]
+fn a_job_that_runs_again_after_fail_fast_is_not_explained_by_what_ended_it_before() {
+    let plan = plan_of(vec![job(0, vec![]), job(1, vec![]), job(2, vec![])]);
+    let mut run = Run::start(plan, true);
+    run.offer(0, 1);
+    run.offer(1, 2);
+    let fence = run.fence(1);
+    run.ok(Event::Accepted { fence });
+    run.ok(failed(run.fence(0), FailureClass::Tool));
+    assert_eq!(run.states(), "FUX");
+    assert_eq!(why(&run.compose, 2), ["was cancelled", "a required job failed and --fail-fast is set"]);
+    // Asked for before the attempt that was told to end has ended.
+    run.ok(Event::Retry { jobs: vec![] });
+    run.ok(Event::KilledConfirmed { fence });
+    assert_eq!(run.states(), "RRR");
+    for job in [0, 2] {
+        assert_eq!(why(&run.compose, job), ["waits for a worker"]);
+    }
+    assert_eq!(why(&run.compose, 1), ["waits for a worker", "the attempt was told to end"]);
+    run.offer(1, 3);
+    assert_eq!(why(&run.compose, 1), ["waits for w3 to accept it"]);
+    let fence = run.fence(1);
+    run.ok(Event::Accepted { fence });
+    assert_eq!(why(&run.compose, 1), ["runs on w3, attempt 2"]);
+    run.ok(succeeded(fence));
+    assert_eq!(why(&run.compose, 1), ["its outputs are being verified"]);
 }
