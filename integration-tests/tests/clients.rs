@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tutti_integration_tests::{
     farm::{self, Farm},
@@ -61,12 +63,22 @@ fn cancel_ends_what_runs() {
     let scratch = Scratch::new("cancel");
     let (farm, id) = paused(&scratch, 1);
     let mut watcher = farm::watch(&farm, &id);
-    let _ = farm.client(&["cancel", &id]).expect(0);
+    let cancelled = farm.client(&["cancel", "--format", "json", &id]).expect(0);
     let ended = watcher.finish(LIMIT).expect(1);
     assert!(ended.stdout.contains("\"TERMINATED\""), "{}", ended.text());
     let shown: Value = serde_json::from_str(&farm.client(&["show", "--format", "json", &id]).expect(0).stdout).unwrap();
     let jobs = tutti_integration_tests::compose::jobs(&shown);
     assert_eq!(text(&jobs[PAUSED], "state"), "cancelled", "{}", jobs[PAUSED]);
+    // As docs/json-stream.md has it: the object of `compose` in the stream, as it is while jobs are being ended.
+    let cancelled: Value = serde_json::from_str(&cancelled.stdout).unwrap();
+    assert_eq!((text(&cancelled, "compose_id"), text(&cancelled, "status")), (id.as_str(), "TERMINATED"));
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let page = tutti_integration_tests::scratch::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/json-stream.md"));
+    let (_, section) = page.split_once("## `compose`").unwrap();
+    let rows =
+        section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let documented: BTreeSet<String> = rows.map(|(name, _)| name.to_owned()).filter(|name| name != "event").collect();
+    assert_eq!(keys(&cancelled), documented);
     assert_eq!(
         tutti_integration_tests::scratch::read(scratch.join("composes").join(&id).join("STATUS")).trim(),
         "TERMINATED"
