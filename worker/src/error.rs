@@ -99,17 +99,7 @@ impl RunnerError {
 /// An error and those below it in one line, as [`RunnerError::one_line`]. What is said already is not said again:
 /// libraries repeat in an error what stands below it.
 pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        below = error.source();
-    }
-    one_line(&text)
+    one_line(&tutti_files::chain(error))
 }
 
 /// `text` with control characters as spaces, at most 2000 characters.

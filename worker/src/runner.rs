@@ -217,7 +217,7 @@ impl JobContext {
     /// # Errors
     /// When it cannot be made.
     pub fn checkpoints(&self) -> Result<PathBuf, RunnerError> {
-        let path = self.staging(crate::sandbox::CHECKPOINTS)?;
+        let path = self.staging(Volumes::CHECKPOINTS)?;
         make_directories(&path)?;
         Ok(path)
     }

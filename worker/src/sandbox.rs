@@ -36,10 +36,7 @@ const RESOLVER: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/Ne
 /// Written to by tools that throw something away.
 const NULL: &str = "/dev/null";
 /// Subdirectories of a staging directory.
-pub(crate) const STAGING_PARTS: [&str; 5] = ["out", "trees", "manifests", "scratch", CHECKPOINTS];
-/// The one for what a later attempt may go on from. With anything in it, the staging directory of a failed attempt
-/// stays until the job is committed.
-pub(crate) const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const STAGING_PARTS: [&str; 5] = ["out", "trees", "manifests", "scratch", Volumes::CHECKPOINTS];
 
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 const EXECUTE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir | Execute});

@@ -29,7 +29,7 @@ use crate::{
     journal::{Journal, Record},
     offer,
     process::Spawner,
-    sandbox::{self, CHECKPOINTS},
+    sandbox,
     session::{self, Event, Links, Outgoing, Route},
     state::{Effect, Facts, Key, Leftovers, State},
     wire::{Ending, SandboxMode},
@@ -387,7 +387,7 @@ impl Worker {
 
 /// Whether a later attempt may go on from what is in this staging directory.
 fn has_checkpoints(staging: &Path) -> bool {
-    std::fs::read_dir(staging.join(CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
+    std::fs::read_dir(staging.join(tutti_job::Volumes::CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
 }
 
 /// What a person should know of this host's sandbox before any job runs.

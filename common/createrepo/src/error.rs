@@ -60,22 +60,8 @@ pub struct Broken {
 impl Broken {
     /// The path and all causes, on one line.
     pub fn text(&self) -> String {
-        format!("{}: {}", self.path.display(), chain(&self.error))
+        format!("{}: {}", self.path.display(), tutti_files::chain(&self.error))
     }
-}
-
-/// An error with its causes, each once.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let line = cause.to_string();
-        if !text.ends_with(&line) {
-            let _ = write!(text, ": {line}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Why a repository is not made.

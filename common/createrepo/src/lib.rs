@@ -31,7 +31,8 @@ mod tasks;
 mod unchanged;
 
 pub use create::{Summary, create};
-pub use error::{Broken, Error, PackageError, chain};
+pub use error::{Broken, Error, PackageError};
 pub use events::{Control, Double, Event, Observer, Silent};
 pub use options::Options;
 pub use packages::Work;
+pub use tutti_files::chain;

@@ -6,13 +6,16 @@
 //! done. Use these in place of `std::fs` for whatever may lie on a compose's volume. `std::fs::create_dir_all` looks by
 //! itself, and creating a file exclusively is safe by the protocol (a verifier in NFSv3, the session in NFSv4.1).
 //!
-//! [`trouble`] tells errors of the volume, which pass when somebody mends it, from those of what was asked for.
+//! [`trouble`] tells errors of the volume, which pass when somebody mends it, from those of what was asked for, and
+//! [`chain`] is how an error is told to people.
 
+mod chain;
 mod claim;
 mod trouble;
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
+pub use chain::chain;
 pub use claim::{Claim, claim_dir};
 pub use trouble::{Trouble, hint_of, trouble, trouble_of};
 

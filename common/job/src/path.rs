@@ -196,6 +196,9 @@ impl Volumes {
     pub const BLOBS: &'static str = "work/tutti/blobs";
     /// The directory of staging directories, below the compose's directory.
     pub const STAGING: &'static str = "work/tutti/staging";
+    /// Where an attempt has what a later one can go on from, below its staging directory. With anything in it, the staging
+    /// directory of a failed attempt stays until the job is committed.
+    pub const CHECKPOINTS: &'static str = "checkpoints";
 
     /// Path of a blob on this host: two hex digits fan out to 256 directories.
     pub fn blob(&self, digest: &crate::Digest) -> PathBuf {

@@ -89,16 +89,7 @@ impl From<SubmitError> for Status {
 
 /// An error and its causes on one line, and what to do if it is the volume's.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        // Libraries repeat in an error what stands below it.
-        if !text.contains(&said) {
-            text += &format!(": {said}");
-        }
-        source = cause.source();
-    }
+    let mut text = tutti_files::chain(error);
     if let Some(hint) = tutti_files::hint_of(error).filter(|_| !text.contains("hint: ")) {
         text += &format!("; hint: {hint}");
     }

@@ -11,9 +11,6 @@ use crate::{
     volume::{VolumeError, at},
 };
 
-/// Where an attempt has what a later one can go on from, below its staging directory.
-const CHECKPOINTS: &str = "checkpoints";
-
 /// Removes staging directories, each as `fate` says; returns how many. What is no directory named after a fence is
 /// left alone. One that cannot be removed does not keep others from it.
 ///
@@ -61,5 +58,5 @@ pub fn sweep_earlier(volumes: &Volumes, verified: &Fence) -> Result<u64, VolumeE
 }
 
 fn has_checkpoints(staging: &Path) -> bool {
-    fs::read_dir(staging.join(CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
+    fs::read_dir(staging.join(Volumes::CHECKPOINTS)).is_ok_and(|mut items| items.next().is_some())
 }

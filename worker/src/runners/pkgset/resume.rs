@@ -24,7 +24,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 use tutti_distro::layout::package_file_name;
-use tutti_job::LogicalPath;
+use tutti_job::{LogicalPath, Volumes};
 use tutti_repodata::{Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken};
 use tutti_rpm::Package;
 
@@ -33,7 +33,7 @@ use super::{
     read::{Facts, Found, facts},
     sources::SourceFile,
 };
-use crate::{JobContext, RunnerError, error::chain, log, sandbox::CHECKPOINTS};
+use crate::{JobContext, RunnerError, error::chain, log};
 
 /// Most checkpoints of one attempt that are looked at.
 const MAX_CHECKPOINTS: usize = 4096;
@@ -222,7 +222,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 fn add_attempt(context: &JobContext, staging: &Path, checkpoints: &mut Checkpoints) {
-    let names = match names(&staging.join(CHECKPOINTS)) {
+    let names = match names(&staging.join(Volumes::CHECKPOINTS)) {
         Ok(names) if names.is_empty() => return,
         Ok(names) => names,
         Err(error) => return log!(context, "checkpoints in {} are not used: {error}", staging.display()),

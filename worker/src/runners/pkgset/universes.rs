@@ -11,7 +11,7 @@ use std::{
 };
 
 use tutti_depsolve::UniverseBuilder;
-use tutti_job::{Digest, Hasher};
+use tutti_job::{Digest, Hasher, Volumes};
 use tutti_repodata::{RecordId, RecordsReader};
 
 use super::{super::parallel, resume::open_regular};
@@ -124,7 +124,7 @@ fn note(context: &JobContext, set: &Set<'_>, digest: &Digest) {
 fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, RunnerError> {
     let note = note_name(context, set);
     for staging in &context.earlier {
-        let noted = staging.join(crate::sandbox::CHECKPOINTS).join(&note);
+        let noted = staging.join(Volumes::CHECKPOINTS).join(&note);
         let Ok(file) = open_regular(&noted) else { continue };
         let mut digest = String::new();
         let read = file.take(256).read_to_string(&mut digest);
