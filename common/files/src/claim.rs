@@ -99,6 +99,26 @@ mod tests {
         assert!(!refused.exists());
     }
 
+    /// Nothing but the mark decides who gets a directory that was empty when all of them looked.
+    #[test]
+    fn one_of_many_gets_a_directory_that_was_left_empty() {
+        let top = tempfile::tempdir().unwrap();
+        for round in 0..100 {
+            let path = top.path().join(format!("{round}"));
+            fs::create_dir(&path).unwrap();
+            let begin = std::sync::Barrier::new(8);
+            let ask = || {
+                begin.wait();
+                claim_dir(&path, Path::new("claim"), Claim::NewOrEmpty).unwrap()
+            };
+            let won: usize = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+                threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+            });
+            assert_eq!(won, 1, "in round {round}");
+        }
+    }
+
     #[test]
     fn a_claim_that_fails_leaves_a_rivals_mark() {
         let top = tempfile::tempdir().unwrap();

@@ -55,6 +55,20 @@ async fn r15_a_large_submission_that_the_store_refuses_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r15_a_submission_that_fails_half_way_leaves_nothing_in_the_target_directory() {
+    let rig = Rig::start().await;
+    // Its directory is claimed and a blob is written when it is seen that another one was not sent.
+    let mut request = rig.request("key", ID, 1);
+    let other = b"something else".to_vec();
+    request.blobs = vec![api::Blob { digest: tutti_job::Digest::of(&other).as_bytes().to_vec(), data: other }];
+    let refused = rig.handle().submit(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert_eq!(std::fs::read_dir(rig.target()).unwrap().count(), 0);
+    rig.try_submit_as("key", ID, 1).await.unwrap();
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r15_a_large_submission_is_accepted_once_it_would_be_found_again() {
     for fault in [TxnFault::NoSpace, TxnFault::Unavailable, TxnFault::UnknownNotApplied, TxnFault::UnknownApplied] {
         let rig = Rig::start().await;
