@@ -128,6 +128,10 @@ fn r15_a_rename_that_comes_late_does_not_give_the_file_back() {
     Owner::acquire(&path, TakeOver::No).unwrap().release();
     let late = Owner::acquire_in(Arc::new(Late), &path, TakeOver::No).unwrap();
     assert_eq!(late.check().unwrap_err().kind(), ErrorKind::TakenOver);
+    // Nor does it free the file, which another has.
+    late.release();
+    let error = Owner::acquire(&path, TakeOver::No).unwrap_err();
+    assert!(matches!(error, StoreError::OwnedElsewhere { .. }), "{error}");
 }
 
 /// A volume where no name can be removed.
