@@ -18,9 +18,9 @@
 //! * **Shorten.** The owner renames a copy of its record over the head, then removes the names before its own.
 //!   Its own stays, and is looked at in every check: whoever is taken over by force between its verification and its
 //!   rename puts the head back, and finds its own name gone once a later owner has shortened. That later one is no tail
-//!   any more and stops at its next look, but a claim that follows the old head does not wait for that: there can be two
-//!   until then, after a take-over by force from a process that was alive and stood still in its own claim. Every look
-//!   names one of them, so they never both begin a commit after the same look.
+//!   any more and stops at its next look, but a claim that follows the old head does not wait for that: after a take-over by
+//!   force from a process that was alive and stood still in its own claim, there can be two owners until the next look, and
+//!   one that was no tail can become it again. What stands below "What it does not do" is all there is against that.
 //! * **Release.** The owner links a `released` record as its successor.
 //!
 //! # Why there is never a second owner

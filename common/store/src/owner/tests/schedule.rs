@@ -26,14 +26,16 @@ struct Shared {
     ousted: BTreeSet<u32>,
     /// There are two hosts, which cannot see each other's processes, and people say that the other one's are dead.
     forcing: bool,
-    processes: u32,
-    tokens: u32,
+    /// Records that each process made.
+    tokens: BTreeMap<u32, u32>,
     deaths: usize,
     lost: usize,
     litter: usize,
     owned: usize,
     forced: usize,
     looked: usize,
+    /// A head was put back: what the rule says of that is less.
+    late: bool,
     problem: Option<String>,
     /// What happened, where that is asked for.
     log: Option<Vec<String>>,
@@ -156,8 +158,8 @@ impl Process {
     }
 
     fn take_over(&self) -> TakeOver {
-        let mut shared = self.lock();
-        let forces = shared.forcing && shared.below(2) == 0;
+        // Whatever is drawn is drawn in its turn, or a seed would not stand for one schedule.
+        let forces = self.lock().forcing && self.step(|shared| Ok(shared.below(2) == 0)).unwrap_or_default();
         if forces { TakeOver::FromElsewhere } else { TakeOver::No }
     }
 
@@ -186,7 +188,7 @@ impl Process {
             };
             match owner.check() {
                 _ if self.is_dead() => return,
-                Ok(()) if ousted => {
+                Ok(()) if ousted && !self.lock().late => {
                     self.lock().problem = Some(format!("the file was taken from {}, which goes on", self.id));
                 }
                 Ok(()) => {}
@@ -235,6 +237,8 @@ impl World for Process {
         self.step(|shared| {
             let bytes = shared.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
             self.note(shared, || format!("renames to {}: {}", to.display(), shown(&bytes)));
+            let number = |bytes: &Vec<u8>| Record::decode(bytes).unwrap().number;
+            shared.late |= shared.files.get(to).is_some_and(|head| number(head) > number(&bytes));
             shared.files.insert(to.to_owned(), bytes);
             if shared.below(8) == 0 {
                 shared.lost += 1;
@@ -255,15 +259,16 @@ impl World for Process {
         })
     }
     fn sweep(&self, names: &Names, number: u64) {
-        let behind: Vec<PathBuf> = self.lock().files.keys().cloned().collect();
+        let Ok(behind) = self.step(|shared| Ok(shared.files.keys().cloned().collect::<Vec<_>>())) else { return };
         for name in behind.into_iter().filter(|name| names.is_behind(name.as_os_str(), number)) {
             let _ = self.remove(&name);
         }
     }
     fn me(&self) -> Record {
         let mut shared = self.lock();
-        shared.tokens += 1;
-        let token = format!("{}", shared.tokens);
+        let count = shared.tokens.entry(self.id).or_default();
+        *count += 1;
+        let token = format!("{}-{count}", self.id);
         let host = self.host(shared.forcing);
         let (machine, boot, namespaces) = Default::default();
         Record { number: 0, state: State::Held, token, host, machine, boot, namespaces, process: self.id, started: 1 }
@@ -291,6 +296,8 @@ struct Counts {
     forced: usize,
     /// Owners that saw that the file was taken from them.
     looked: usize,
+    /// Schedules in which a head was put back.
+    late: usize,
     deaths: usize,
     lost: usize,
     litter: usize,
@@ -307,14 +314,14 @@ fn run(seed: u64, forcing: bool, logging: bool) -> Result<Counts, String> {
         inside: BTreeSet::new(),
         ousted: BTreeSet::new(),
         forcing,
-        processes: 0,
-        tokens: 0,
+        tokens: BTreeMap::new(),
         deaths: 0,
         lost: 0,
         litter: 0,
         owned: 0,
         forced: 0,
         looked: 0,
+        late: false,
         problem: None,
         log: logging.then(Vec::new),
         quiet: false,
@@ -325,19 +332,18 @@ fn run(seed: u64, forcing: bool, logging: bool) -> Result<Counts, String> {
             let shared = Arc::clone(&shared);
             scope.spawn(move || {
                 let mut process = Process { shared, slot, id: 0 };
-                for _ in 0..8 {
-                    let mut state = process.lock();
-                    state.processes += 1;
-                    let id = state.processes;
-                    state.alive.insert(id);
-                    drop(state);
-                    process.id = id;
+                for life in 0..8u32 {
+                    process.id = life * SLOTS as u32 + slot as u32 + 1;
+                    process.lock().alive.insert(process.id);
                     let world: Arc<dyn World> = Arc::new(process.clone());
                     if process.live(&world) {
                         break;
                     }
                 }
                 let mut state = process.lock();
+                while state.turn != slot {
+                    state = process.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
                 state.running.remove(&slot);
                 state.next_turn();
                 process.shared.1.notify_all();
@@ -360,8 +366,8 @@ fn run(seed: u64, forcing: bool, logging: bool) -> Result<Counts, String> {
     if shared.files.len() > 2 && !forcing {
         return Err(format!("seed {seed}: {:?} are left", shared.files.keys()));
     }
-    let Shared { owned, forced, looked, deaths, lost, litter, .. } = *shared;
-    Ok(Counts { owned, forced, looked, deaths, lost, litter })
+    let Shared { owned, forced, looked, late, deaths, lost, litter, .. } = *shared;
+    Ok(Counts { owned, forced, looked, late: usize::from(late), deaths, lost, litter })
 }
 
 fn run_all(forcing: bool) -> Counts {
@@ -375,6 +381,7 @@ fn run_all(forcing: bool) -> Counts {
         sum.owned += counts.owned;
         sum.forced += counts.forced;
         sum.looked += counts.looked;
+        sum.late += counts.late;
         sum.deaths += counts.deaths;
         sum.lost += counts.lost;
         sum.litter += counts.litter;
@@ -393,5 +400,5 @@ fn r15_no_schedule_gives_a_file_two_owners() {
 #[test]
 fn r4_no_schedule_with_forced_take_overs_lets_two_owners_go_on() {
     let sum = run_all(true);
-    assert!(sum.forced > 300 && sum.looked > 100, "{sum:?}");
+    assert!(sum.forced > 300 && sum.looked > 100 && sum.late < 150, "{sum:?}");
 }
