@@ -400,5 +400,5 @@ fn r15_no_schedule_gives_a_file_two_owners() {
 #[test]
 fn r4_no_schedule_with_forced_take_overs_lets_two_owners_go_on() {
     let sum = run_all(true);
-    assert!(sum.forced > 300 && sum.looked > 100 && sum.late < 150, "{sum:?}");
+    assert!(sum.forced > 300 && sum.looked > 100 && sum.late * 10 < sum.owned, "{sum:?}");
 }
