@@ -39,8 +39,7 @@ pub fn main(runners: &Runners) -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    // What its tools leave behind, whatever they forked and renamed, comes to this process.
-    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+    if let Err(error) = process::adopt_descendants() {
         eprintln!("cannot keep track of child processes: {error}");
         return ExitCode::from(70);
     }

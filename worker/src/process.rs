@@ -58,6 +58,25 @@ impl Spawner {
     }
 }
 
+/// Makes what tools leave behind, whatever they forked and renamed, come to this process.
+///
+/// Where that cannot be had ([`lacking`]), process groups and markers are left.
+pub(crate) fn adopt_descendants() -> io::Result<()> {
+    match rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        Err(Errno::INVAL) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Why processes that a job leaves behind are found less surely here: Linux has child subreapers since 3.4, qemu's user
+/// emulation (7.2) refuses them as unknown.
+pub(crate) fn lacking() -> Option<&'static str> {
+    let refused = rustix::process::child_subreaper() == Err(Errno::INVAL);
+    refused.then_some(
+        "processes: no child subreapers here (an emulator?), what leaves its process group and empties its environment may outlive a job",
+    )
+}
+
 /// All processes of one attempt.
 ///
 /// Its leader, `tutti run-job`, is a child subreaper: what it starts stays below it, also after a double fork with a

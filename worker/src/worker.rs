@@ -112,6 +112,7 @@ impl Worker {
             state.hold(key, record.outcome.unwrap_or_default(), record.staging.into(), Instant::now());
         }
         state.add_conditions(sandbox_conditions(config.sandbox));
+        state.add_conditions(crate::process::lacking().map(str::to_owned).into_iter().collect());
         let sync = watch::Sender::new(state.sync());
         let hello = watch::Sender::new(hello(&config, incarnation, &state));
         let program = Program {
