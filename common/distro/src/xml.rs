@@ -88,6 +88,7 @@ pub(crate) fn parse(text: &str) -> Result<Element, XmlError> {
         return Err(XmlError::new(1, format_args!("document is larger than {limit} MiB")));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_characters(text, 1)?;
     let mut reader = Reader::from_str(text);
     let mut builder = Builder::default();
     let mut lines = Lines { text: text.as_bytes(), seen: 0, line: 1 };
@@ -120,9 +121,22 @@ pub(crate) fn parse(text: &str) -> Result<Element, XmlError> {
     }
 }
 
+/// Refuses what no XML 1.0 document may hold (section 2.2, Char), written as it is or as a reference.
+fn check_characters(text: &str, line: u32) -> Result<(), XmlError> {
+    let allowed =
+        |character| !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
+    let Some((at, character)) = text.char_indices().find(|(_, character)| !allowed(*character)) else { return Ok(()) };
+    let before = text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let line = line.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
+    Err(XmlError::new(line, format_args!("character U+{:04X} is not allowed in XML", u32::from(character))))
+}
+
 fn unescape(raw: &str, line: u32) -> Result<String, XmlError> {
     match quick_xml::escape::unescape(raw) {
-        Ok(text) => Ok(text.into_owned()),
+        Ok(text) => {
+            check_characters(&text, line)?;
+            Ok(text.into_owned())
+        }
         Err(error) => Err(XmlError::new(line, format_args!("{error}; entities are not expanded"))),
     }
 }
@@ -270,6 +284,18 @@ mod tests {
         assert_eq!(error.line, 2);
         assert!(error.message.contains("entities are not expanded"), "{error:?}");
         assert!(parse("<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a x='&b;'/>").is_err());
+    }
+
+    #[test]
+    fn refuses_characters_that_xml_does_not_have() {
+        for (text, character) in
+            [("<a>\n\0</a>", "U+0000"), ("<a>\n&#31;</a>", "U+001F"), ("<a\nb='\u{ffff}'/>", "U+FFFF")]
+        {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.line, 2, "{error:?}");
+            assert!(error.message.contains(character), "{error:?}");
+        }
+        assert_eq!(parse("<a>\t\u{7f}\u{fffd}&#x10ffff;</a>").unwrap().text, "\t\u{7f}\u{fffd}\u{10ffff}");
     }
 
     #[test]
