@@ -121,11 +121,15 @@ pub(crate) fn parse(text: &str) -> Result<Element, XmlError> {
     }
 }
 
-/// Refuses what no XML 1.0 document may hold (section 2.2, Char), written as it is or as a reference.
+/// Whether an XML 1.0 document may hold a character (section 2.2, Char), as it is or as a reference.
+fn is_allowed(character: char) -> bool {
+    !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
+}
+
 fn check_characters(text: &str, line: u32) -> Result<(), XmlError> {
-    let allowed =
-        |character| !matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}');
-    let Some((at, character)) = text.char_indices().find(|(_, character)| !allowed(*character)) else { return Ok(()) };
+    let Some((at, character)) = text.char_indices().find(|(_, character)| !is_allowed(*character)) else {
+        return Ok(());
+    };
     let before = text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let line = line.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
     Err(XmlError::new(line, format_args!("character U+{:04X} is not allowed in XML", u32::from(character))))
@@ -252,10 +256,8 @@ pub(crate) fn escape_into(out: &mut String, text: &str) {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\r' => out.push_str("&#13;"),
-            '\t' | '\n' => out.push(character),
-            '\u{fffe}' | '\u{ffff}' => {}
-            other if (other as u32) < 0x20 => {}
-            other => out.push(other),
+            other if is_allowed(other) => out.push(other),
+            _ => {}
         }
     }
 }

@@ -86,37 +86,37 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{
-            atomic::{AtomicUsize, Ordering},
-            mpsc,
-        },
+        sync::{Mutex, mpsc},
         time::Duration,
     };
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     #[tokio::test(flavor = "multi_thread")]
     async fn r15_disk_work_that_waits_leaves_threads_to_the_store() {
         let tasks = Tasks::new(CancellationToken::new());
         let (stop, stopped) = mpsc::channel::<()>();
-        let stopped = Arc::new(std::sync::Mutex::new(stopped));
-        let started = Arc::new(AtomicUsize::new(0));
+        let stopped = Arc::new(Mutex::new(stopped));
+        let (start, mut started) = tokio::sync::mpsc::unbounded_channel();
         for _ in 0..1000 {
-            let (stopped, started) = (Arc::clone(&stopped), Arc::clone(&started));
+            let (stopped, start) = (Arc::clone(&stopped), start.clone());
             // Each waits until the volume is well again.
             tasks.spawn_blocking(move || {
-                started.fetch_add(1, Ordering::Relaxed);
+                let _ = start.send(());
                 drop(stopped.lock().map(|stopped| stopped.recv()));
             });
         }
-        while started.load(Ordering::Relaxed) < DISK_THREADS.min(512) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        // All threads of tokio's are in use, were there no limit.
+        for _ in 0..DISK_THREADS.min(512) {
+            tokio::time::timeout(PATIENCE, started.recv()).await.unwrap().unwrap();
         }
         let of_the_store = tokio::task::spawn_blocking(|| ());
-        tokio::time::timeout(Duration::from_secs(60), of_the_store).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, of_the_store).await.unwrap().unwrap();
         let asked = tasks.blocking(|| 7);
         drop(stop);
-        assert_eq!(tokio::time::timeout(Duration::from_secs(60), asked).await.unwrap(), Some(7));
+        assert_eq!(tokio::time::timeout(PATIENCE, asked).await.unwrap(), Some(7));
         tasks.finish().await;
     }
 }

@@ -2,7 +2,6 @@
 
 mod deposed;
 mod history;
-mod parts;
 mod rig;
 mod submissions;
 mod wire;

@@ -11,11 +11,19 @@ use super::files::Real;
 use super::{Judgement, Names, Owner, Record, TakeOver, World};
 use crate::error::{ErrorKind, StoreError};
 
-/// The real files, and another host's processes.
+/// The real files, and this host's processes, but for what is said.
 #[derive(Debug)]
-struct Abroad;
+struct Odd {
+    /// The processes are another host's.
+    abroad: bool,
+    /// No name can be removed.
+    sticky: bool,
+}
 
-impl World for Abroad {
+const ABROAD: Odd = Odd { abroad: true, sticky: false };
+const STICKY: Odd = Odd { abroad: false, sticky: true };
+
+impl World for Odd {
     fn read(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
         Real.read(path)
     }
@@ -29,12 +37,17 @@ impl World for Abroad {
         Real.rename(from, to)
     }
     fn remove(&self, path: &Path) -> std::io::Result<()> {
-        Real.remove(path)
+        if self.sticky { Err(std::io::Error::other("input/output error")) } else { Real.remove(path) }
     }
     fn sweep(&self, names: &Names, number: u64) {
-        Real.sweep(names, number);
+        if !self.sticky {
+            Real.sweep(names, number);
+        }
     }
     fn me(&self) -> Record {
+        if !self.abroad {
+            return Real.me();
+        }
         Record { host: "abroad".into(), boot: "another".into(), machine: "another".into(), ..Real.me() }
     }
     fn judge(&self, path: &Path, record: &Record) -> Judgement {
@@ -69,7 +82,7 @@ fn one_owner_after_another() {
 fn an_owner_on_another_host_is_refused_until_the_user_says_that_it_is_dead() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let theirs = Owner::acquire_in(Arc::new(Abroad), &path, TakeOver::No).unwrap();
+    let theirs = Owner::acquire_in(Arc::new(ABROAD), &path, TakeOver::No).unwrap();
     let error = Owner::acquire(&path, TakeOver::No).unwrap_err();
     assert!(matches!(error, StoreError::OwnedElsewhere { .. }));
     let text = error.to_string();
@@ -114,10 +127,10 @@ impl World for Late {
     }
     fn sweep(&self, _names: &Names, _number: u64) {}
     fn me(&self) -> Record {
-        Abroad.me()
+        ABROAD.me()
     }
     fn judge(&self, path: &Path, record: &Record) -> Judgement {
-        if record.number == 2 { Judgement::Dead } else { Abroad.judge(path, record) }
+        if record.number == 2 { Judgement::Dead } else { ABROAD.judge(path, record) }
     }
 }
 
@@ -134,41 +147,12 @@ fn r15_a_rename_that_comes_late_does_not_give_the_file_back() {
     assert!(matches!(error, StoreError::OwnedElsewhere { .. }), "{error}");
 }
 
-/// A volume where no name can be removed.
-#[derive(Debug)]
-struct Sticky;
-
-impl World for Sticky {
-    fn read(&self, path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-        Real.read(path)
-    }
-    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-        Real.write(path, bytes)
-    }
-    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        Real.link(from, to)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        Real.rename(from, to)
-    }
-    fn remove(&self, _path: &Path) -> std::io::Result<()> {
-        Err(std::io::Error::other("input/output error"))
-    }
-    fn sweep(&self, _names: &Names, _number: u64) {}
-    fn me(&self) -> Record {
-        Real.me()
-    }
-    fn judge(&self, path: &Path, record: &Record) -> Judgement {
-        Real.judge(path, record)
-    }
-}
-
 #[test]
 fn r15_litter_that_stays_costs_no_owner_its_file_and_goes_with_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     for _ in 0..3 {
-        let owner = Owner::acquire_in(Arc::new(Sticky), &path, TakeOver::No).unwrap();
+        let owner = Owner::acquire_in(Arc::new(STICKY), &path, TakeOver::No).unwrap();
         owner.check().unwrap();
         owner.release();
         // It is free, and said to be.

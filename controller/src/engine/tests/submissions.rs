@@ -112,6 +112,36 @@ async fn r15_what_may_have_been_stored_is_not_taken_back() {
 
 /// On one thread: the engine takes in one turn what was said before anybody waits for it.
 #[tokio::test]
+async fn r15_submissions_of_one_turn_are_stored_and_accepted_or_neither() {
+    const SUBMISSIONS: usize = 60;
+    let rig = Rig::start().await;
+    // The first part of the turn is stored, the second one is not.
+    rig.fail_store([TxnFault::None, TxnFault::NoSpace]);
+    let mut answers = Vec::new();
+    for number in 0..SUBMISSIONS {
+        let request = rig.request(&format!("key-{number}"), &format!("T-1-20261122.t.{number}"), 1);
+        let (accepted, (reply, answer)) = (Box::new(submission::prepare(request).unwrap()), oneshot::channel());
+        rig.handle().commands.try_send(Command::Accept { accepted, reply }).map_err(drop).unwrap();
+        answers.push(answer);
+    }
+    let mut accepted = BTreeSet::new();
+    for answer in answers {
+        accepted.extend(answer.await.unwrap().map(|answer| answer.compose_id));
+    }
+    assert!((1..SUBMISSIONS).contains(&accepted.len()), "{}", accepted.len());
+    let known = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap().split('/').nth(4).unwrap().to_owned();
+    let stored: BTreeSet<String> = rig.stored().await.iter().map(|(key, _)| known(key)).collect();
+    assert_eq!(stored, accepted);
+    let rig = rig.restart().await;
+    for id in &accepted {
+        assert_eq!(rig::word(&rig.handle().show(id.clone()).await.unwrap()), api::ComposeStatus::Started);
+    }
+    let top = rig.stop_and_keep().await;
+    assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), accepted.len(), "directories");
+}
+
+/// On one thread, as above.
+#[tokio::test]
 async fn r15_one_submission_told_twice_has_one_fate() {
     for fault in [TxnFault::NoSpace, TxnFault::None] {
         let rig = Rig::start().await;
