@@ -7,7 +7,7 @@ use clap::Args;
 use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
-use tutti_repodata::{ChecksumType, Compression, DistroTag, Tags};
+use tutti_repodata::{ChecksumType, Compression, DistroTag, Layout, Tags};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreaterepoArgs {
@@ -195,6 +195,7 @@ impl CreaterepoArgs {
             },
             metadata: Metadata {
                 compression,
+                layout: Layout::Frames,
                 additional_compression: metadata.additional_compression.unwrap_or(compression),
                 group_compression: None,
                 checksum: metadata.repomd_checksum.unwrap_or(metadata.checksum),

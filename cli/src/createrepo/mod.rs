@@ -7,6 +7,7 @@ pub(crate) mod stop;
 use anyhow::Result;
 pub(crate) use args::CreaterepoArgs;
 use tutti_createrepo::{Control, Summary, create};
+use tutti_repodata::FileWork;
 
 /// Exit status where packages were left out.
 const INCOMPLETE: u8 = 2;
@@ -28,7 +29,7 @@ pub(crate) fn run(args: CreaterepoArgs) -> Result<u8> {
 }
 
 fn text(summary: &Summary) -> String {
-    let Summary { packages, broken, work, unchanged, bytes_out, .. } = summary;
+    let Summary { packages, broken, work, unchanged, bytes_out, files, .. } = summary;
     let mut text = format!("{packages} packages");
     if work.reused > 0 {
         text += &format!(", {} of them taken over", work.reused);
@@ -39,7 +40,16 @@ fn text(summary: &Summary) -> String {
     text += &format!("; {:.1} MB of packages read", work.rpm_bytes as f64 / 1e6);
     text += &match unchanged {
         true => "; nothing changed, and nothing was written".to_owned(),
-        false => format!(", {:.1} MB of metadata written", *bytes_out as f64 / 1e6),
+        false => {
+            let sum = |part: fn(&FileWork) -> u64| files.iter().map(part).sum::<u64>() as f64 / 1e6;
+            format!(
+                ", {:.1} MB of metadata written: {:.1} MB of text compressed, {:.1} MB copied, {:.1} MB hashed",
+                *bytes_out as f64 / 1e6,
+                sum(|file| file.bytes_compressed),
+                sum(|file| file.bytes_copied),
+                sum(|file| file.bytes_hashed),
+            )
+        }
     };
     text
 }

@@ -7,7 +7,7 @@ use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
 use tutti_createrepo::{Control, Error, chain, create};
-use tutti_repodata::{ChecksumType, Compression, DistroTag, Tags};
+use tutti_repodata::{ChecksumType, Compression, DistroTag, Layout, Tags};
 
 use super::goption::{Opt, Parsed, flag, help, integer, list, number, parse, refused, text};
 use super::report::{Report, complain, early_warning, say};
@@ -239,6 +239,7 @@ fn metadata(line: &Parsed, directory: &str, checksum_type: ChecksumType) -> Resu
     let (revision, timestamp) = times(line)?;
     Ok(Metadata {
         compression: general.unwrap_or(fallback),
+        layout: Layout::OneStream,
         additional_compression: additional,
         group_compression: compatibility.then_some(Compression::None),
         checksum: checksum(line.text("repomd-checksum"))?.unwrap_or(checksum_type),

@@ -3,27 +3,28 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tutti_repodata::{
-    Entry, EntryRules, Fill, FragmentSource, MetadataFile, RecordId, RecordsError, RecordsReader, RecordsWriter,
-    Repomd, Repository, WriterOptions, write_repository,
+    Entry, EntryRules, FileWork, RecordsError, RecordsReader, RecordsWriter, Repomd, Repository, WriterError,
+    WriterOptions, write_repository,
 };
 
 use crate::additional;
 use crate::cache::Cache;
+use crate::earlier::{Earlier, Source};
 use crate::error::{Broken, Error};
 use crate::events::{Control, Event};
 use crate::old::{self, OldPackages};
-use crate::options::{Metadata, OnBroken, Options};
+use crate::options::{OnBroken, Options};
 use crate::packages::{self, Listed, Packages, Work};
 use crate::stage::Stage;
 use crate::tasks::{self, Tasks};
 use crate::unchanged;
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Summary {
     /// Packages in the repository.
     pub packages: usize,
@@ -39,6 +40,8 @@ pub struct Summary {
     pub bytes_in: u64,
     /// Bytes of metadata.
     pub bytes_out: u64,
+    /// What was done for each metadata file that was made.
+    pub files: Vec<FileWork>,
 }
 
 /// Makes `repodata/` for a directory of packages.
@@ -52,37 +55,36 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     let sources = old::sources(&run.output, options);
     let mut tasks = run.tasks(&sources)?;
     let update = options.update.is_wanted() && !tasks.packages.is_empty();
-    if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, control)? {
+    let earlier = if update { Earlier::open(&sources, options.reading.workers) } else { Earlier::default() };
+    if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, &earlier, control)? {
         control.tell(Event::Unchanged);
         let packages = tasks.packages.len();
         let work = Work { reused: packages as u64, ..Work::default() };
-        return Ok(Summary { packages, broken: Vec::new(), work, unchanged: true, repomd, bytes_in: 0, bytes_out: 0 });
+        return Ok(Summary { packages, work, unchanged: true, repomd, ..Summary::default() });
     }
     // Without old packages there is no old metadata either: what it says is looked at before anything is read.
     let old_repomd = Repository::open_local(&run.output).map(|repository| repository.repomd().clone());
     let old_repomd = old_repomd.ok();
     let plan = additional::plan(options, &run.output, &tasks.modules, old_repomd.as_ref().filter(|_| update))?;
-    let (packages, reader) = run.packages(&stage, &sources, &tasks, update)?;
-    let Packages { mut listed, broken, work } = packages;
-    tasks.broken.extend(broken);
-    let broken = tasks.broken;
-    control.tell(Event::ReadingDone { broken: broken.len() });
-    if !broken.is_empty() && options.selection.broken == OnBroken::Refuse {
-        return Err(Error::Broken(broken));
-    }
-    packages::settle_duplicates(&mut listed, options.duplicates, control);
-    run.write_read_list(&listed)?;
-    control.tell(Event::Writing(listed.len()));
-    let mut summary = Summary {
-        packages: listed.len(),
-        broken,
-        work,
-        unchanged: false,
-        repomd: Repomd::default(),
-        bytes_in: 0,
-        bytes_out: 0,
+    let mut broken = std::mem::take(&mut tasks.broken);
+    let mut make = |earlier: &Earlier| {
+        let earlier = update.then_some(earlier);
+        run.make(&stage, &sources, &tasks, earlier, &plan, &mut broken)
     };
-    run.write(&stage, reader, listed, &plan, &mut summary)?;
+    let mut summary = match make(&earlier) {
+        Err(Unmade::Earlier) => {
+            // The old metadata are not what their index says: they are read as those of anybody.
+            let repodata = stage.repodata();
+            tutti_files::remove_dir_all(&repodata).map_err(Error::io("remove", &repodata))?;
+            make(&Earlier::default())
+        }
+        other => other,
+    }
+    .map_err(|unmade| match unmade {
+        Unmade::Other(error) => error,
+        Unmade::Earlier => unreachable!("nothing earlier was used"),
+    })?;
+    summary.broken = broken;
     control.check()?;
     let is_equal = |old: &Repomd| is_same(old, &summary.repomd) && unchanged::are_files_whole(&run.output, old);
     let same = update && old_repomd.as_ref().is_some_and(is_equal);
@@ -107,6 +109,19 @@ fn is_same(old: &Repomd, new: &Repomd) -> bool {
         repomd
     };
     plain(old) == plain(new)
+}
+
+/// Why a run made nothing.
+enum Unmade {
+    /// Earlier metadata are not what the index of their frames says.
+    Earlier,
+    Other(Error),
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
 }
 
 struct Run<'a> {
@@ -153,13 +168,47 @@ impl<'a> Run<'a> {
         Ok(tasks)
     }
 
+    /// Takes over and reads packages, and writes all metadata into the stage. `earlier` is for an update.
+    fn make(
+        &self,
+        stage: &Stage,
+        sources: &[PathBuf],
+        tasks: &Tasks,
+        earlier: Option<&Earlier>,
+        plan: &additional::Plan,
+        broken: &mut Vec<Broken>,
+    ) -> Result<Summary, Unmade> {
+        let found_before = broken.len();
+        let (packages, reader) = self.packages(stage, sources, tasks, earlier)?;
+        let Packages { mut listed, broken: unreadable, work } = packages;
+        broken.extend(unreadable);
+        self.control.tell(Event::ReadingDone { broken: broken.len() });
+        if !broken.is_empty() && self.options.selection.broken == OnBroken::Refuse {
+            return Err(Error::Broken(std::mem::take(broken)).into());
+        }
+        packages::settle_duplicates(&mut listed, self.options.duplicates, self.control);
+        self.write_read_list(&listed)?;
+        self.control.tell(Event::Writing(listed.len()));
+        let mut summary = Summary { packages: listed.len(), work, ..Summary::default() };
+        let nothing = Earlier::default();
+        let source = Source { reader, earlier: earlier.unwrap_or(&nothing), stop: self.control.stop };
+        match self.write(stage, &source, listed, plan, &mut summary) {
+            Err(Error::Writer(WriterError::Records { source: RecordsError::Previous(_), .. })) => {
+                broken.truncate(found_before);
+                Err(Unmade::Earlier)
+            }
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(summary),
+        }
+    }
+
     /// Takes over and reads packages; their records are then in a file of the stage.
     fn packages(
         &self,
         stage: &Stage,
         sources: &[PathBuf],
         tasks: &Tasks,
-        update: bool,
+        earlier: Option<&Earlier>,
     ) -> Result<(Packages, RecordsReader), Error> {
         let reading = &self.options.reading;
         let cache = match &reading.cache {
@@ -168,9 +217,11 @@ impl<'a> Run<'a> {
         };
         let path = stage.root().join("records");
         let mut records = RecordsWriter::create(&path)?;
-        let old = match update {
-            true => OldPackages::load(sources, &tasks.packages, self.options, &mut records, self.control)?,
-            false => OldPackages::default(),
+        let old = match earlier {
+            Some(earlier) => {
+                OldPackages::load(sources, &tasks.packages, self.options, earlier, &mut records, self.control)?
+            }
+            None => OldPackages::default(),
         };
         self.control.tell(Event::Staging(stage.root()));
         self.control.tell(Event::Reading { workers: reading.workers, packages: tasks.packages.len() });
@@ -194,21 +245,22 @@ impl<'a> Run<'a> {
     fn write(
         &self,
         stage: &Stage,
-        reader: RecordsReader,
+        source: &Source<'_>,
         listed: Vec<Listed>,
         plan: &additional::Plan,
         summary: &mut Summary,
     ) -> Result<(), Error> {
         let metadata = &self.options.metadata;
         let entries: Vec<Entry> = listed.into_iter().map(|package| package.entry).collect();
-        let source = Stoppable { reader, stop: self.control.stop };
-        let written = write_repository(stage.root(), &source, &entries, &plan.extras, &writer_options(metadata));
+        let options = writer_options(self.options);
+        let written = write_repository(stage.root(), source, &entries, &plan.extras, &options);
         let written = match written {
             Err(_) if self.control.stop.load(Ordering::Relaxed) => return Err(Error::Cancelled),
             other => other?,
         };
         (summary.bytes_in, summary.bytes_out) = (written.bytes_in, written.bytes_out);
         summary.repomd = written.repomd;
+        summary.files = written.work;
         if !plan.kept.is_empty() {
             let repodata = stage.repodata();
             let records =
@@ -221,10 +273,13 @@ impl<'a> Run<'a> {
     }
 }
 
-fn writer_options(metadata: &Metadata) -> WriterOptions {
+fn writer_options(options: &Options) -> WriterOptions {
+    let metadata = &options.metadata;
     WriterOptions {
         entries: EntryRules::AsGiven,
         compression: metadata.compression,
+        layout: metadata.layout,
+        threads: options.reading.workers,
         checksum_type: metadata.checksum,
         unique_names: metadata.unique_names,
         revision: metadata.revision.clone(),
@@ -250,20 +305,4 @@ pub(crate) fn write_repomd(repodata: &Path, repomd: &Repomd, mtime: Option<u64>)
         let _ = tutti_files::remove_file(&partial);
         Error::io("write", &path)(error)
     })
-}
-
-/// Records that are no longer given when somebody asks to stop.
-struct Stoppable<'a> {
-    reader: RecordsReader,
-    stop: &'a AtomicBool,
-}
-
-impl FragmentSource for Stoppable<'_> {
-    fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
-        if self.stop.load(Ordering::Relaxed) {
-            let source = std::io::Error::from(std::io::ErrorKind::Interrupted);
-            return Err(RecordsError::Io { action: "read", path: self.reader.path().to_owned(), source });
-        }
-        self.reader.render(id, file, fill, out)
-    }
 }

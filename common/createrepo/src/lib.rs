@@ -15,6 +15,7 @@
 mod additional;
 mod cache;
 mod create;
+mod earlier;
 mod error;
 mod events;
 mod glob;

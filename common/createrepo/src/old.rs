@@ -10,9 +10,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tutti_repodata::{
-    Checksum, FileIdentity, FragmentOptions, ReadOptions, Record, RecordId, RecordsWriter, RepoPackage, Repository,
+    Checksum, FileIdentity, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter,
+    RepoPackage, Repository,
 };
 
+use crate::earlier::{Earlier, Framed};
 use crate::error::Error;
 use crate::events::{Control, Event};
 use crate::options::Options;
@@ -32,6 +34,12 @@ impl Facts {
         let arch = if package.is_source() { "src" } else { &package.arch };
         let nevra = format!("{}-{}:{}-{}.{arch}", package.name, evr.epoch.unwrap_or(0), evr.version, evr.release);
         Self { nevra, build_time: package.build_time }
+    }
+}
+
+impl From<&PreviousPackage> for Facts {
+    fn from(package: &PreviousPackage) -> Self {
+        Self { nevra: package.nevra.clone(), build_time: package.build_time }
     }
 }
 
@@ -93,6 +101,7 @@ impl OldPackages {
         sources: &[PathBuf],
         tasks: &[Task],
         options: &Options,
+        earlier: &Earlier,
         records: &mut RecordsWriter,
         control: Control<'_>,
     ) -> Result<Self, Error> {
@@ -108,6 +117,12 @@ impl OldPackages {
                 continue;
             }
             control.tell(Event::OldMetadata(path));
+            if let Some(framed) = earlier.get(path) {
+                let (found, named) = loader.framed(framed);
+                known += named;
+                packages.merge(found);
+                continue;
+            }
             match loader.repository(path, records, control) {
                 Ok((found, named)) => {
                     known += named;
@@ -152,6 +167,29 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    fn framed(&self, framed: &Framed) -> (Vec<(String, OldPackage)>, usize) {
+        let (mut found, mut named) = (Vec::new(), 0);
+        for (number, package) in framed.previous.packages().iter().enumerate() {
+            let name = package.location_href.rsplit('/').next().unwrap_or_default();
+            named += usize::from(self.names.contains(name));
+            let place = key(&package.location_href);
+            let Some(task) = self.wanted.get(place) else { continue };
+            let PreviousPackage { size, mtime, checksum, .. } = package;
+            if is_same_file(self.options, task, (*size, *mtime, checksum)) {
+                let package = OldPackage {
+                    record: framed.id(number),
+                    mtime: *mtime,
+                    size: *size,
+                    checksum: checksum.clone(),
+                    base: package.location_base.clone(),
+                    facts: Facts::from(package),
+                };
+                found.push((place.to_owned(), package));
+            }
+        }
+        (found, named)
+    }
+
     fn repository(
         &self,
         path: &Path,
@@ -169,7 +207,7 @@ impl Loader<'_> {
             named += usize::from(self.names.contains(name));
             let place = key(&package.location_href);
             let Some(task) = self.wanted.get(place) else { continue };
-            if is_same_file(self.options, task, &package) {
+            if is_same_file(self.options, task, (package.size, package.mtime, &package.checksum)) {
                 let place = place.to_owned();
                 found.push((place, keep(package, records)?));
             }
@@ -178,16 +216,16 @@ impl Loader<'_> {
     }
 }
 
-/// Whether the file of a task is the one that a package of old metadata was made of.
-pub(crate) fn is_same_file(options: &Options, task: &Task, package: &RepoPackage) -> bool {
-    if package.checksum.kind() != options.reading.checksum {
+/// Whether the file of a task is the one that old metadata give this size, mtime and checksum.
+pub(crate) fn is_same_file(options: &Options, task: &Task, (size, mtime, checksum): (u64, u64, &Checksum)) -> bool {
+    if checksum.kind() != options.reading.checksum {
         return false;
     }
     if options.update.skip_stat {
         return true;
     }
     let Ok(metadata) = fs::metadata(&task.path) else { return false };
-    metadata.len() == package.size && u64::try_from(metadata.mtime()) == Ok(package.mtime)
+    metadata.len() == size && u64::try_from(metadata.mtime()) == Ok(mtime)
 }
 
 fn keep(package: RepoPackage, records: &mut RecordsWriter) -> Result<OldPackage, Error> {

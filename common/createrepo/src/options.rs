@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tutti_repodata::fragment::CHANGELOG_LIMIT;
-use tutti_repodata::{ChecksumType, Compression, Tags};
+use tutti_repodata::{ChecksumType, Compression, Layout, Tags};
 
 /// A repository to make.
 #[derive(Clone, Debug)]
@@ -160,6 +160,8 @@ pub enum Duplicates {
 pub struct Metadata {
     /// Compression of primary, filelists and other.
     pub compression: Compression,
+    /// How they are laid out.
+    pub layout: Layout,
     /// Compression of group file and modules.
     pub additional_compression: Compression,
     /// Compression of the group file, if another.
@@ -184,6 +186,7 @@ impl Default for Metadata {
     fn default() -> Self {
         Self {
             compression: Compression::Zstd,
+            layout: Layout::default(),
             additional_compression: Compression::Zstd,
             group_compression: None,
             checksum: ChecksumType::Sha256,

@@ -66,9 +66,21 @@ impl JobKind {
     }
 
     /// Version of the kind's parameters and outputs: part of the job key, and of what a worker says it can run
-    /// (`createrepo@1`). Raise it when the same spec would give other bytes.
+    /// (`createrepo@2`). Raise it when the same spec would give other bytes.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            // 2: metadata in frames.
+            Self::Createrepo | Self::CreaterepoDebug => 2,
+            Self::Pkgset
+            | Self::Solve
+            | Self::Trim
+            | Self::Link
+            | Self::ExtraFiles
+            | Self::TreeInfo
+            | Self::Repoclosure
+            | Self::Checksum
+            | Self::Metadata => 1,
+        }
     }
 
     /// `kind@version`, as workers announce it.

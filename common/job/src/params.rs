@@ -116,6 +116,8 @@ pub struct CreaterepoParams {
     pub checksum_type: String,
     /// `zstd`, `gz`, `xz`, `bz2` or `none`.
     pub compression: String,
+    /// How compressed metadata files are laid out: `frames` or `one-stream`.
+    pub layout: String,
     /// Directory of packages relative to the repository root: `Packages`.
     pub packages_dir: String,
     /// `hashed_directories`.

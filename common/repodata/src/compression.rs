@@ -1,7 +1,7 @@
 //! Compression formats of repository metadata.
 
 use std::fmt;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 use std::str::FromStr;
 
 use liblzma::stream::{CONCATENATED, Check, Stream};
@@ -67,15 +67,21 @@ impl Compression {
         }
     }
 
-    /// Starts a compressed stream on `output`; `gzip_level` counts only for gzip.
-    pub(crate) fn encoder<W: Write>(self, output: W, gzip_level: u32) -> io::Result<Encoder<W>> {
+    /// Starts a compressed stream on `output`; `gzip_level` counts only for gzip. zstd takes further threads, whose
+    /// number changes no byte.
+    pub(crate) fn encoder<W: Write>(self, output: W, gzip_level: u32, threads: usize) -> io::Result<Encoder<W>> {
         Ok(match self {
             Self::None => Encoder::None(output),
             // The gzip header's mtime stays 0: same input, same bytes.
             Self::Gzip => {
                 Encoder::Gzip(flate2::write::GzEncoder::new(output, flate2::Compression::new(gzip_level.clamp(1, 9))))
             }
-            Self::Zstd => Encoder::Zstd(zstd::stream::write::Encoder::new(output, ZSTD_LEVEL)?),
+            Self::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(output, ZSTD_LEVEL)?;
+                // Without any, it would cut its work in another way.
+                encoder.multithread(u32::try_from(threads.clamp(1, 64)).unwrap_or(1))?;
+                Encoder::Zstd(encoder)
+            }
             Self::Xz => {
                 let stream = Stream::new_easy_encoder(XZ_PRESET, Check::Crc32).map_err(io::Error::other)?;
                 Encoder::Xz(liblzma::write::XzEncoder::new_stream(output, stream))
@@ -84,12 +90,38 @@ impl Compression {
         })
     }
 
+    /// Compresses one frame: a whole small file of this format.
+    pub(crate) fn frame(self, text: &[u8], gzip_level: u32) -> io::Result<Vec<u8>> {
+        if self == Self::Zstd {
+            // A new context each time: what a used one makes may depend on what it made before.
+            return zstd::bulk::compress(text, ZSTD_LEVEL);
+        }
+        let mut encoder = self.encoder(Vec::with_capacity(text.len() / 8), gzip_level, 1)?;
+        encoder.write_all(text)?;
+        encoder.finish()
+    }
+
+    /// Decompresses what [`Self::frame`] made of a text of this length.
+    ///
+    /// # Errors
+    /// When it is damaged, or its text has another length.
+    pub(crate) fn unpack_frame(self, packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
+        let text = if self == Self::Zstd {
+            zstd::bulk::decompress(packed, length)?
+        } else {
+            let mut text = Vec::with_capacity(length);
+            self.decoder(packed)?.take(length as u64 + 1).read_to_end(&mut text)?;
+            text
+        };
+        if text.len() == length { Ok(text) } else { Err(io::Error::other("a frame has another length")) }
+    }
+
     /// Compresses all that a reader gives, as published files are.
     ///
     /// # Errors
     /// Those of reader and output.
     pub fn compress(self, input: &mut dyn io::Read, output: impl Write) -> io::Result<()> {
-        let mut encoder = self.encoder(output, GZIP_LEVEL)?;
+        let mut encoder = self.encoder(output, GZIP_LEVEL, 1)?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match input.read(&mut buffer) {
@@ -207,7 +239,7 @@ mod tests {
     fn every_format_round_trips_and_is_detected() {
         let text = "repository metadata ".repeat(10_000);
         for format in Compression::ALL {
-            let mut encoder = format.encoder(Vec::new(), GZIP_LEVEL).unwrap();
+            let mut encoder = format.encoder(Vec::new(), GZIP_LEVEL, 1).unwrap();
             encoder.write_all(text.as_bytes()).unwrap();
             let packed = encoder.finish().unwrap();
             assert_eq!(Compression::detect(&packed), format);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tutti_rpm::{Dependency, Evr, FileKind, Package};
 
 use self::holes::HoleKind;
-pub(crate) use self::holes::render_encoded;
 pub use self::holes::{Fill, Fragment};
+pub(crate) use self::holes::{push_location, render_encoded};
 use crate::escape::{is_forbidden, push_named, push_number, push_text};
 use crate::requires;
 

@@ -90,6 +90,9 @@ pub enum RecordsError {
         /// Which limit.
         what: &'static str,
     },
+    /// Earlier metadata that packages were taken over from cannot be used after all.
+    #[error(transparent)]
+    Previous(#[from] crate::previous::PreviousError),
     /// The package cannot be written as XML.
     #[error(transparent)]
     Fragment(#[from] FragmentError),

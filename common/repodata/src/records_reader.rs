@@ -12,9 +12,11 @@ use tutti_rpm::Package;
 
 use crate::codec::{DecodeError, Decoder};
 use crate::fragment::{Fill, Fragment, Fragments, MetadataFile, render_encoded};
+use crate::frames::StoredFrame;
 use crate::record::{FileIdentity, Wanted, decode_facts, decode_wanted};
 use crate::records::{Block, Part, RecordId, RecordsError};
 use crate::records::{FOOTER_MAGIC, FOOTER_SIZE, FORMAT_VERSION, HEAD_MAGIC, HEAD_SIZE, MAX_PART, STREAMS};
+use crate::writer::Entry;
 
 /// Decompressed blocks kept per stream: 8 MiB of usual blocks.
 const CACHED_BLOCKS: usize = 64;
@@ -28,6 +30,15 @@ pub trait FragmentSource: Sync {
     /// # Errors
     /// When there is no such record or it cannot be read.
     fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError>;
+
+    /// Returns a frame of an earlier file that has exactly these packages in this order, if there is one of this maker.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn frame(&self, file: MetadataFile, entries: &[&Entry], maker: &str) -> Result<Option<StoredFrame>, RecordsError> {
+        let _ = (file, entries, maker);
+        Ok(None)
+    }
 }
 
 /// Fragments in memory, numbered by their place.

@@ -6,9 +6,10 @@
 //! Packages are listed as createrepo_c 1.2.5 does (`createrepo_c.c`, `task_cmp`): by the bytes of the file name, then
 //! of its directory.
 //!
-//! Each metadata file is one compressed stream at present. A later version cuts it into frames: the place for that is
-//! `Output`, which sees the text in whole packages.
+//! With [`Layout::Frames`] a metadata file is made of independent frames ([`crate::frames`]), compressed on several
+//! threads or, where the source has them, copied from an earlier file. Threads and copies change no byte.
 
+mod framed;
 mod output;
 
 use std::cmp::Ordering;
@@ -25,6 +26,7 @@ use crate::checksum::{Checksum, ChecksumType};
 use crate::compression::{Compression, GZIP_LEVEL};
 use crate::escape::is_forbidden;
 use crate::fragment::{Fill, MetadataFile};
+use crate::frames::{Cuts, Layout};
 use crate::location::{self, LocationError};
 use crate::records::{RecordId, RecordsError};
 use crate::records_reader::FragmentSource;
@@ -113,6 +115,8 @@ pub struct WriterOptions {
     pub entries: EntryRules,
     /// Compression of all files but `repomd.xml`.
     pub compression: Compression,
+    /// How primary, filelists and other are laid out.
+    pub layout: Layout,
     /// gzip level, 1 to 9.
     pub gzip_level: u32,
     /// Checksum type of the metadata files; packages bring their own.
@@ -129,16 +133,17 @@ pub struct WriterOptions {
     pub timestamp: Option<u64>,
     /// SQLite databases. Not supported yet: `true` is refused.
     pub database: bool,
-    /// Threads that make files at the same time; there are rarely more than three files worth one.
+    /// Threads that compress.
     pub threads: usize,
 }
 
 impl Default for WriterOptions {
-    /// createrepo_c 1.2.5's defaults: zstd, SHA-256, unique names.
+    /// createrepo_c 1.2.5's defaults but for the layout: zstd, SHA-256, unique names.
     fn default() -> Self {
         Self {
             entries: EntryRules::default(),
             compression: Compression::Zstd,
+            layout: Layout::default(),
             gzip_level: GZIP_LEVEL,
             checksum_type: ChecksumType::Sha256,
             unique_names: true,
@@ -163,6 +168,23 @@ pub struct WrittenFile {
     pub sha256: String,
 }
 
+/// What was done for one metadata file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileWork {
+    /// `type` in `repomd.xml`.
+    pub kind: String,
+    /// Frames of packages that were compressed; 1 for a file of one stream.
+    pub frames_made: u64,
+    /// Frames of packages that were copied from an earlier file.
+    pub frames_copied: u64,
+    /// Bytes of text that were compressed.
+    pub bytes_compressed: u64,
+    /// Bytes of compressed frames that were copied.
+    pub bytes_copied: u64,
+    /// Bytes that were hashed, of the text and of the file.
+    pub bytes_hashed: u64,
+}
+
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenRepository {
@@ -178,6 +200,8 @@ pub struct WrittenRepository {
     pub bytes_in: u64,
     /// Bytes of the files.
     pub bytes_out: u64,
+    /// What was done for it, a file each but `repomd.xml`.
+    pub work: Vec<FileWork>,
 }
 
 /// Why a repository could not be written.
@@ -264,7 +288,8 @@ pub fn write_repository(
     let repodata = out_dir.join("repodata");
     create_directory(&repodata)?;
     let jobs = jobs(extras, options)?;
-    let context = Context { repodata: &repodata, source, order: &order, options, timestamp };
+    let cuts = Cuts::new(order.iter().map(|entry| entry.location_href.as_str()));
+    let context = Context { repodata: &repodata, source, order: &order, cuts, options, timestamp };
     let mut outputs = run_jobs(&context, &jobs)?;
     outputs.sort_by(|a, b| a.written.path.cmp(&b.written.path));
     let revision = options.revision.clone().unwrap_or_else(|| timestamp.to_string());
@@ -279,10 +304,10 @@ pub fn write_repository(
     let (bytes_in, bytes_out) = outputs.iter().fold((xml.len() as u64, xml.len() as u64), |(open, size), output| {
         (open + output.open_size, size + output.written.size)
     });
-    let mut files: Vec<_> = outputs.into_iter().map(|output| output.written).collect();
+    let (mut files, work): (Vec<_>, Vec<_>) = outputs.into_iter().map(|output| (output.written, output.work)).unzip();
     files.push(write_repomd(&repodata, &xml, timestamp)?);
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(WrittenRepository { files, repomd, revision, timestamp, bytes_in, bytes_out })
+    Ok(WrittenRepository { files, repomd, revision, timestamp, bytes_in, bytes_out, work })
 }
 
 fn check_options(options: &WriterOptions) -> Result<(), WriterError> {
@@ -355,6 +380,13 @@ struct Job<'a> {
     content: Content<'a>,
 }
 
+impl Job<'_> {
+    fn is_framed(&self, options: &WriterOptions) -> bool {
+        let can = matches!(self.compression, Compression::Zstd | Compression::Gzip);
+        can && options.layout == Layout::Frames && matches!(self.content, Content::Packages(_))
+    }
+}
+
 enum Content<'a> {
     Packages(MetadataFile),
     Extra(&'a ExtraContent),
@@ -410,6 +442,7 @@ struct Context<'a> {
     repodata: &'a Path,
     source: &'a dyn FragmentSource,
     order: &'a [&'a Entry],
+    cuts: Cuts,
     options: &'a WriterOptions,
     timestamp: u64,
 }
@@ -418,10 +451,19 @@ struct Made {
     record: RepomdRecord,
     written: WrittenFile,
     open_size: u64,
+    work: FileWork,
+}
+
+/// Files in frames are made one after another, each on all threads, the others at the same time.
+fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
+    let (framed, streams): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_framed(context.options));
+    let mut made = framed.into_iter().map(|job| make_file(context, job)).collect::<Result<Vec<_>, _>>()?;
+    made.extend(run_at_once(context, &streams)?);
+    Ok(made)
 }
 
 /// Runs jobs on a bounded number of threads; the first error, in the order of jobs, wins.
-fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
+fn run_at_once(context: &Context<'_>, jobs: &[&Job<'_>]) -> Result<Vec<Made>, WriterError> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(jobs.len()));
     let work = || {
@@ -448,12 +490,21 @@ fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> 
     let file_name = format!("{}{}", job.name, job.compression.suffix());
     let path = context.repodata.join(format!(".{file_name}.partial"));
     let io = |action, source| WriterError::Io { action, path: path.clone(), source };
-    let mut output = Output::create(&path, job.compression, context.options).map_err(|source| io("create", source))?;
-    match &job.content {
-        Content::Packages(file) => write_packages(context, *file, &mut output, &path)?,
-        Content::Extra(content) => write_extra(content, &mut output, &path)?,
-    }
-    let totals = output.finish(context.timestamp).map_err(|source| io("write", source))?;
+    let mut totals = match &job.content {
+        Content::Packages(file) if job.is_framed(context.options) => {
+            framed::write(context, *file, job.compression, &path)?
+        }
+        content => {
+            let output = Output::create(&path, job.compression, context.options);
+            let mut output = output.map_err(|source| io("create", source))?;
+            match content {
+                Content::Packages(file) => write_packages(context, *file, &mut output, &path)?,
+                Content::Extra(content) => write_extra(content, &mut output, &path)?,
+            }
+            output.finish(context.timestamp).map_err(|source| io("write", source))?
+        }
+    };
+    totals.work.kind.clone_from(&job.kind);
     let name = match context.options.unique_names {
         true => format!("{}-{file_name}", totals.checksum.hex()),
         false => file_name,
@@ -474,47 +525,63 @@ fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> 
         database_version: None,
     };
     let written = WrittenFile { path: href, size: totals.size, sha256: totals.sha256.hex().to_owned() };
-    Ok(Made { record, written, open_size: totals.open_size })
+    Ok(Made { record, written, open_size: totals.open_size, work: totals.work })
 }
 
-/// Heads and ends of the three files: createrepo_c 1.2.5 `xml_file.c`.
+/// Name and name spaces of the three files' root: createrepo_c 1.2.5 `xml_file.c`.
+fn root(file: MetadataFile) -> (&'static str, &'static str) {
+    match file {
+        MetadataFile::Primary => ("metadata", "common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm"),
+        MetadataFile::Filelists => ("filelists", "filelists"),
+        MetadataFile::Other => ("otherdata", "other"),
+    }
+}
+
+pub(crate) fn head(file: MetadataFile, packages: usize) -> Vec<u8> {
+    let (root, name_spaces) = root(file);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} xmlns=\"http://linux.duke.edu/metadata/{name_spaces}\" packages=\"{packages}\">\n"
+    )
+    .into_bytes()
+}
+
+/// The end of a file. No newline, as in createrepo_c.
+pub(crate) fn tail(file: MetadataFile) -> Vec<u8> {
+    format!("</{}>", root(file).0).into_bytes()
+}
+
+fn records_error(entry: &Entry, source: RecordsError) -> WriterError {
+    WriterError::Records { href: entry.location_href.clone(), source }
+}
+
+fn render(context: &Context<'_>, entry: &Entry, file: MetadataFile, out: &mut Vec<u8>) -> Result<(), WriterError> {
+    let fill = Fill {
+        checksum: &entry.checksum,
+        mtime: entry.mtime,
+        size: entry.size,
+        location_href: &entry.location_href,
+        location_base: entry.location_base.as_deref(),
+    };
+    context.source.render(entry.record, file, &fill, out).map_err(|source| records_error(entry, source))
+}
+
 fn write_packages(
     context: &Context<'_>,
     file: MetadataFile,
     output: &mut Output,
     path: &Path,
 ) -> Result<(), WriterError> {
-    let (root, name_spaces) = match file {
-        MetadataFile::Primary => ("metadata", "common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm"),
-        MetadataFile::Filelists => ("filelists", "filelists"),
-        MetadataFile::Other => ("otherdata", "other"),
-    };
-    let head = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} xmlns=\"http://linux.duke.edu/metadata/{name_spaces}\" packages=\"{}\">\n",
-        context.order.len()
-    );
     let io = |source| WriterError::Io { action: "write", path: path.to_owned(), source };
     let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
-    chunk.extend_from_slice(head.as_bytes());
+    chunk.extend_from_slice(&head(file, context.order.len()));
     for entry in context.order {
-        let fill = Fill {
-            checksum: &entry.checksum,
-            mtime: entry.mtime,
-            size: entry.size,
-            location_href: &entry.location_href,
-            location_base: entry.location_base.as_deref(),
-        };
-        context
-            .source
-            .render(entry.record, file, &fill, &mut chunk)
-            .map_err(|source| WriterError::Records { href: entry.location_href.clone(), source })?;
+        render(context, entry, file, &mut chunk)?;
         if chunk.len() >= CHUNK {
             output.write_all(&chunk).map_err(io)?;
             chunk.clear();
         }
     }
-    // No newline at the end, as in createrepo_c.
-    chunk.extend_from_slice(format!("</{root}>").as_bytes());
+    chunk.extend_from_slice(&tail(file));
     output.write_all(&chunk).map_err(io)
 }
 

@@ -71,6 +71,11 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     context.counters.add("packages", total);
     context.counters.add("metadata_bytes", written.bytes_in);
     context.counters.add("repodata_bytes", written.bytes_out);
+    for work in &written.work {
+        context.counters.add("compressed_bytes", work.bytes_compressed);
+        context.counters.add("copied_bytes", work.bytes_copied);
+        context.counters.add("hashed_bytes", work.bytes_hashed);
+    }
     let mut files = Vec::new();
     for file in &written.files {
         let path = parent.join(&file.path);
@@ -145,6 +150,7 @@ fn changelogs(params: &CreaterepoParams) -> Option<FragmentOptions> {
 fn options(context: &JobContext, params: &CreaterepoParams) -> Result<WriterOptions, RunnerError> {
     Ok(WriterOptions {
         compression: params.compression.parse().or_fail(FailureClass::Input, || "metadata compression is not known")?,
+        layout: params.layout.parse().or_fail(FailureClass::Input, || "the layout of metadata is not known")?,
         checksum_type: params
             .checksum_type
             .parse()

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tutti_repodata::{
-    Compression, Entry, EntryRules, Extra, ExtraContent, FileIdentity, FragmentOptions, ReadOptions, Record,
+    Compression, Entry, EntryRules, Extra, ExtraContent, FileIdentity, FragmentOptions, Layout, ReadOptions, Record,
     RecordsReader, RecordsWriter, RepoPackage, Repomd, Repository, RepositoryError, WriterOptions, write_repository,
 };
 
@@ -137,6 +137,7 @@ pub fn merge(options: &MergeOptions, control: Control<'_>) -> Result<Merged, Err
     let writer = WriterOptions {
         entries: EntryRules::AsGiven,
         compression: options.compression.unwrap_or(Compression::Zstd),
+        layout: Layout::OneStream,
         unique_names: !options.simple_names,
         revision: options.revision.clone(),
         timestamp: options.timestamp,

@@ -141,16 +141,19 @@ fn render_hole(kind: HoleKind, fill: &Fill<'_>, out: &mut Vec<u8>) {
         HoleKind::PackageId => out.extend_from_slice(fill.checksum.hex().as_bytes()),
         HoleKind::FileTime => push_number(out, fill.mtime),
         HoleKind::PackageSize => push_number(out, fill.size),
-        HoleKind::Location => {
-            if let Some(base) = fill.location_base.filter(|base| !base.is_empty()) {
-                out.extend_from_slice(b" xml:base=\"");
-                if base.starts_with('/') {
-                    out.extend_from_slice(b"file://");
-                }
-                push_attribute(out, base);
-                out.push(b'"');
-            }
-            push_named(out, "href", fill.location_href);
-        }
+        HoleKind::Location => push_location(fill, out),
     }
+}
+
+/// Appends the attributes of `<location>`.
+pub(crate) fn push_location(fill: &Fill<'_>, out: &mut Vec<u8>) {
+    if let Some(base) = fill.location_base.filter(|base| !base.is_empty()) {
+        out.extend_from_slice(b" xml:base=\"");
+        if base.starts_with('/') {
+            out.extend_from_slice(b"file://");
+        }
+        push_attribute(out, base);
+        out.push(b'"');
+    }
+    push_named(out, "href", fill.location_href);
 }

@@ -5,18 +5,20 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::{FileWork, WriterOptions};
 use crate::checksum::{Checksum, ChecksumType, Hasher};
 use crate::compression::{Compression, Encoder};
-use crate::writer::WriterOptions;
 
-/// A metadata file being written: hash of the text, compression, hash of the file.
+/// A metadata file of one stream: hash of the text, compression, hash of the file.
 pub(super) struct Output {
     open: Hasher,
     open_size: u64,
     encoder: Encoder<HashedFile>,
+    kind: ChecksumType,
 }
 
-struct HashedFile {
+/// A file whose bytes are hashed as they are written.
+pub(super) struct HashedFile {
     file: File,
     checksum: Hasher,
     /// SHA-256 for the manifest, when the metadata uses another type.
@@ -30,14 +32,24 @@ pub(super) struct Totals {
     pub(super) sha256: Checksum,
     pub(super) size: u64,
     pub(super) open_size: u64,
+    pub(super) work: FileWork,
+}
+
+impl Totals {
+    /// Those of an empty file.
+    pub(super) fn new(kind: ChecksumType) -> Self {
+        let sum = kind.hash(b"");
+        let sha256 = ChecksumType::Sha256.hash(b"");
+        Self { checksum: sum.clone(), open_checksum: sum, sha256, size: 0, open_size: 0, work: FileWork::default() }
+    }
 }
 
 impl Output {
     pub(super) fn create(path: &Path, compression: Compression, options: &WriterOptions) -> io::Result<Self> {
         let kind = options.checksum_type;
-        let sha256 = (kind != ChecksumType::Sha256).then(|| ChecksumType::Sha256.hasher());
-        let file = HashedFile { file: File::create_new(path)?, checksum: kind.hasher(), sha256, size: 0 };
-        Ok(Self { open: kind.hasher(), open_size: 0, encoder: compression.encoder(file, options.gzip_level)? })
+        let file = HashedFile::create(path, kind)?;
+        let encoder = compression.encoder(file, options.gzip_level, options.threads)?;
+        Ok(Self { open: kind.hasher(), open_size: 0, encoder, kind })
     }
 
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -47,11 +59,31 @@ impl Output {
     }
 
     pub(super) fn finish(self, timestamp: u64) -> io::Result<Totals> {
-        let HashedFile { file, checksum, sha256, size } = self.encoder.finish()?;
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))?;
-        let checksum = checksum.finish();
-        let sha256 = sha256.map_or_else(|| checksum.clone(), Hasher::finish);
-        Ok(Totals { checksum, open_checksum: self.open.finish(), sha256, size, open_size: self.open_size })
+        let mut totals = Totals::new(self.kind);
+        totals.open_checksum = self.open.finish();
+        totals.open_size = self.open_size;
+        totals.work.bytes_compressed = self.open_size;
+        totals.work.frames_made = 1;
+        self.encoder.finish()?.finish(timestamp, &mut totals)?;
+        Ok(totals)
+    }
+}
+
+impl HashedFile {
+    pub(super) fn create(path: &Path, kind: ChecksumType) -> io::Result<Self> {
+        let sha256 = (kind != ChecksumType::Sha256).then(|| ChecksumType::Sha256.hasher());
+        Ok(Self { file: File::create_new(path)?, checksum: kind.hasher(), sha256, size: 0 })
+    }
+
+    /// Sets the file's time and says what is in it; `totals` knows about the text by now.
+    pub(super) fn finish(self, timestamp: u64, totals: &mut Totals) -> io::Result<()> {
+        self.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))?;
+        totals.checksum = self.checksum.finish();
+        let twice = self.sha256.is_some();
+        totals.sha256 = self.sha256.map_or_else(|| totals.checksum.clone(), Hasher::finish);
+        totals.size = self.size;
+        totals.work.bytes_hashed = totals.open_size + self.size * if twice { 2 } else { 1 };
+        Ok(())
     }
 }
 

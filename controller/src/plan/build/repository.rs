@@ -90,12 +90,16 @@ pub(super) fn createrepos(view: &View<'_>, drafts: &mut Vec<Draft>) -> Result<()
     Ok(())
 }
 
+/// Frames: what a later compose changes, it compresses again, and nothing else.
+const LAYOUT: &str = "frames";
+
 fn createrepo(view: &View<'_>, variant: &VariantSpec, arch: &str, kind: JobKind) -> Result<Draft, PlanError> {
     let options = &view.spec.options;
     let tree = Tree::new(variant, arch);
     let params = CreaterepoParams {
         checksum_type: options.checksum_type.clone(),
         compression: options.compression.clone(),
+        layout: LAYOUT.to_owned(),
         packages_dir: tree.packages_dir().to_owned(),
         hashed: options.hashed_directories,
         revision: options.revision.clone(),

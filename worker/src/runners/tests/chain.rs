@@ -110,6 +110,7 @@ impl Chain {
         let params = CreaterepoParams {
             checksum_type: "sha256".into(),
             compression: "zstd".into(),
+            layout: "frames".into(),
             packages_dir: packages_dir.into(),
             hashed: true,
             revision: None,
