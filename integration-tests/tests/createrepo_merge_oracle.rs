@@ -110,8 +110,8 @@ fn a_merge_that_fails_leaves_nothing() {
     }
     let ended = ours("mergerepo_c", &["-r", "ftp://x/", "-o", "out"], scratch.path()).expect(1);
     assert!(ended.stderr.contains("ftp://x/ is not supported"), "{}", ended.text());
-    let ended = ours("mergerepo_c", &["-r", "x", "-d"], scratch.path()).expect(1);
-    assert!(ended.stderr.contains("Option -d is not supported"), "{}", ended.text());
+    let ended = ours("mergerepo_c", &["-r", "x", "--zck"], scratch.path()).expect(1);
+    assert!(ended.stderr.contains("Option --zck is not supported"), "{}", ended.text());
 }
 
 /// What Pungi, OBS and COPR do with modifyrepo_c, and batch files.

@@ -7,7 +7,7 @@ use clap::Args;
 use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
-use tutti_repodata::{ChecksumType, Compression, DistroTag, Layout, Tags};
+use tutti_repodata::{ChecksumType, Compression, DatabaseOptions, DistroTag, Layout, Tags};
 
 #[derive(Debug, Args)]
 pub(crate) struct CreaterepoArgs {
@@ -104,6 +104,12 @@ struct MetadataArgs {
     /// Compression of group file and modules, if another
     #[arg(long, value_name = "TYPE", visible_alias = "compress-type")]
     additional_compression: Option<Compression>,
+    /// Make SQLite databases, too, which yum and old dnf read
+    #[arg(long, short)]
+    database: bool,
+    /// Compression of the databases
+    #[arg(long, value_name = "TYPE", default_value = "bz2", requires = "database")]
+    database_compression: Compression,
     /// Checksum type: sha256, sha512, sha384, sha224, or sha1, sha and md5 for very old systems
     #[arg(long, short = 's', value_name = "TYPE", default_value = "sha256")]
     checksum: ChecksumType,
@@ -198,6 +204,9 @@ impl CreaterepoArgs {
                 layout: Layout::Frames,
                 additional_compression: metadata.additional_compression.unwrap_or(compression),
                 group_compression: None,
+                databases: metadata
+                    .database
+                    .then_some(DatabaseOptions { compression: metadata.database_compression, directory: None }),
                 checksum: metadata.repomd_checksum.unwrap_or(metadata.checksum),
                 unique_names: !metadata.simple_names,
                 group_file: metadata.group_file,

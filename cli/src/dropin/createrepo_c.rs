@@ -7,7 +7,7 @@ use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
 use tutti_createrepo::{Control, Error, chain, create};
-use tutti_repodata::{ChecksumType, Compression, DistroTag, Layout, Tags};
+use tutti_repodata::{ChecksumType, Compression, DatabaseOptions, DistroTag, Layout, Tags};
 
 use super::goption::{Opt, Parsed, flag, help, integer, list, number, parse, refused, text};
 use super::report::{Report, complain, early_warning, say};
@@ -24,6 +24,7 @@ const TABLE: &[Opt] = &[
     text("checksum", "TYPE|Checksum type: sha224, sha256 (default), sha384, sha512").short('s'),
     text("repomd-checksum", "TYPE|Checksum type of metadata files"),
     flag("pretty", "Indented XML (always)").short('p'),
+    flag("database", "SQLite databases besides").short('d'),
     flag("no-database", "No SQLite databases (default)"),
     flag("update", "Take over what did not change since the old metadata"),
     list("update-md-path", "DIR|Take over from this repository, too"),
@@ -60,7 +61,6 @@ const TABLE: &[Opt] = &[
     flag("ignore-lock", "Take the lock away from whoever has it"),
     refused("basedir"),
     refused("no-pretty"),
-    refused("database").short('d'),
     refused("filelists-ext"),
     refused("split"),
     refused("zck"),
@@ -222,19 +222,18 @@ fn workers(line: &Parsed) -> usize {
 
 fn metadata(line: &Parsed, directory: &str, checksum_type: ChecksumType) -> Result<Metadata, String> {
     let compatibility = line.has("compatibility");
-    if compatibility && !line.has("no-database") {
-        return Err(
-            "Option --compatibility without --no-database is not supported by tutti: it asks for SQLite databases \
-                    (docs/createrepo-differences.md)"
-                .to_owned(),
-        );
-    }
     let general = line.text("general-compress-type").map(compression).transpose()?;
     let additional = match line.has("xz") {
         true => Some(Compression::Xz),
         false => line.text("compress-type").map(compression).transpose()?,
     };
     let fallback = if compatibility { Compression::Gzip } else { Compression::Zstd };
+    // `--database` beats `--no-database`, wherever it stands.
+    let wanted = line.has("database") || (compatibility && !line.has("no-database"));
+    let databases = wanted.then(|| DatabaseOptions {
+        compression: general.or(additional).unwrap_or(Compression::Bzip2),
+        directory: line.has("local-sqlite").then(std::env::temp_dir),
+    });
     let additional = general.or(additional).unwrap_or(fallback);
     let (revision, timestamp) = times(line)?;
     Ok(Metadata {
@@ -242,6 +241,7 @@ fn metadata(line: &Parsed, directory: &str, checksum_type: ChecksumType) -> Resu
         layout: Layout::OneStream,
         additional_compression: additional,
         group_compression: compatibility.then_some(Compression::None),
+        databases,
         checksum: checksum(line.text("repomd-checksum"))?.unwrap_or(checksum_type),
         unique_names: !line.has("simple-md-filenames"),
         group_file: line.text("groupfile").map(|file| group_file(file, directory)).transpose()?,
@@ -340,7 +340,26 @@ mod tests {
             assert_eq!(found, expected, "{words:?}");
         }
         assert!(made(&["--compress-type=foo"]).unwrap_err().contains("\"foo\""));
-        assert!(made(&["--compatibility"]).unwrap_err().contains("--no-database"));
+    }
+
+    #[test]
+    fn databases_and_their_compression() {
+        use Compression::{Bzip2, Gzip, Xz, Zstd};
+        for (words, expected) in [
+            (&[][..], None),
+            (&["--no-database"], None),
+            (&["-d", "--no-database"], Some(Bzip2)),
+            (&["-d", "--compress-type=gz"], Some(Gzip)),
+            (&["-d", "--xz", "--general-compress-type=zstd"], Some(Zstd)),
+            (&["--compatibility"], Some(Bzip2)),
+            (&["--compatibility", "--compress-type=xz"], Some(Xz)),
+            (&["--compatibility", "--no-database"], None),
+        ] {
+            let databases = made(words).unwrap().metadata.databases;
+            assert_eq!(databases.map(|databases| databases.compression), expected, "{words:?}");
+        }
+        let local = made(&["-d", "--local-sqlite"]).unwrap().metadata.databases.unwrap();
+        assert_eq!(local.directory, Some(std::env::temp_dir()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tutti_createrepo::merge::{Koji, MergeOptions, Method, Source, arches, merge};
 use tutti_createrepo::{Control, Error, Silent, chain};
-use tutti_repodata::{Compression, Repository, RepositoryError};
+use tutti_repodata::{Compression, DatabaseOptions, Repository, RepositoryError};
 
 use super::goption::{Opt, Parsed, flag, help, list, parse, refused, text};
 use super::report::{complain, say};
@@ -19,6 +19,7 @@ const TABLE: &[Opt] = &[
     text("repo-prefix-search", "PREFIX|Start of repository paths to replace in locations' bases"),
     text("repo-prefix-replace", "PREFIX|What it is replaced by"),
     text("archlist", "ARCHES|Architectures to take, with , between them; all if not given").short('a'),
+    flag("database", "SQLite databases besides").short('d'),
     flag("no-database", "No SQLite databases (default)"),
     flag("verbose", "Print more").short('v'),
     text("outputdir", "DIR|Where the repository is made: merged_repo").short('o'),
@@ -36,7 +37,6 @@ const TABLE: &[Opt] = &[
     flag("arch-expand", "Take compatible architectures, too"),
     text("groupfile", "FILE|Group file to include").short('g'),
     text("blocked", "FILE|With --koji: names of source packages to leave out").short('b'),
-    refused("database").short('d'),
     refused("filelists-ext"),
     refused("noarch-repo"),
     refused("zck"),
@@ -104,6 +104,11 @@ fn options(line: &Parsed) -> Result<MergeOptions, String> {
     if let Some(path) = group_file.as_ref().filter(|path| !path.is_file()) {
         return Err(format!("Critical: Groupfile {} doesn't exist!", path.display()));
     }
+    let compression = line.text("compress-type").map(compression).transpose()?;
+    let databases = line.has("database").then(|| DatabaseOptions {
+        compression: compression.unwrap_or(Compression::Bzip2),
+        ..DatabaseOptions::default()
+    });
     Ok(MergeOptions {
         sources: line.list("repo").iter().map(|given| source(given, prefix)).collect::<Result<_, _>>()?,
         output: PathBuf::from(line.text("outputdir").unwrap_or("merged_repo")),
@@ -120,7 +125,8 @@ fn options(line: &Parsed) -> Result<MergeOptions, String> {
         omit_base: line.has("omit-baseurl"),
         group_file,
         empty_updateinfo: !line.has("noupdateinfo"),
-        compression: Some(line.text("compress-type").map(compression).transpose()?.unwrap_or(Compression::Zstd)),
+        compression: Some(compression.unwrap_or(Compression::Zstd)),
+        databases,
         simple_names: line.has("simple-md-filenames"),
         revision: Some(now.to_string()),
         timestamp: Some(now),

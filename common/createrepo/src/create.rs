@@ -67,16 +67,19 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     let old_repomd = old_repomd.ok();
     let plan = additional::plan(options, &run.output, &tasks.modules, old_repomd.as_ref().filter(|_| update))?;
     let mut broken = std::mem::take(&mut tasks.broken);
+    let nothing = Earlier::default();
     let mut make = |earlier: &Earlier| {
         let earlier = update.then_some(earlier);
         run.make(&stage, &sources, &tasks, earlier, &plan, &mut broken)
     };
-    let mut summary = match make(&earlier) {
+    // Frames are texts alone, and databases are made of facts.
+    let texts_do = options.metadata.databases.is_none();
+    let mut summary = match make(if texts_do { &earlier } else { &nothing }) {
         Err(Unmade::Earlier) => {
             // The old metadata are not what their index says: they are read as those of anybody.
             let repodata = stage.repodata();
             tutti_files::remove_dir_all(&repodata).map_err(Error::io("remove", &repodata))?;
-            make(&Earlier::default())
+            make(&nothing)
         }
         other => other,
     }
@@ -285,6 +288,7 @@ fn writer_options(options: &Options) -> WriterOptions {
         revision: metadata.revision.clone(),
         tags: metadata.tags.clone(),
         timestamp: metadata.timestamp,
+        databases: metadata.databases.clone(),
         ..WriterOptions::default()
     }
 }

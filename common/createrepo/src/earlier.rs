@@ -87,6 +87,11 @@ impl FragmentSource for Source<'_> {
         }
     }
 
+    fn package(&self, id: RecordId, file: MetadataFile) -> Result<tutti_rpm::Package, RecordsError> {
+        self.check()?;
+        self.reader.package(id, file)
+    }
+
     fn frame(&self, file: MetadataFile, entries: &[&Entry], maker: &str) -> Result<Option<StoredFrame>, RecordsError> {
         self.check()?;
         let Some(first) = entries.first() else { return Ok(None) };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tutti_repodata::fragment::CHANGELOG_LIMIT;
-use tutti_repodata::{ChecksumType, Compression, Layout, Tags};
+use tutti_repodata::{ChecksumType, Compression, DatabaseOptions, Layout, Tags};
 
 /// A repository to make.
 #[derive(Clone, Debug)]
@@ -166,6 +166,8 @@ pub struct Metadata {
     pub additional_compression: Compression,
     /// Compression of the group file, if another.
     pub group_compression: Option<Compression>,
+    /// SQLite databases of primary, filelists and other.
+    pub databases: Option<DatabaseOptions>,
     /// Checksum type of the metadata files.
     pub checksum: ChecksumType,
     /// Whether file names start with the file's checksum.
@@ -189,6 +191,7 @@ impl Default for Metadata {
             layout: Layout::default(),
             additional_compression: Compression::Zstd,
             group_compression: None,
+            databases: None,
             checksum: ChecksumType::Sha256,
             unique_names: true,
             group_file: None,

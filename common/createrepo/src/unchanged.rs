@@ -90,13 +90,17 @@ fn are_files_equal(options: &Options, output: &Path, repomd: &Repomd, hash: Hash
     let own: Vec<&RepomdRecord> = repomd.records.iter().filter(|record| !is_additional(&record.kind)).collect();
     let kinds: Vec<&str> = own.iter().map(|record| record.kind.as_str()).collect();
     let is_named = |record: &&RepomdRecord| {
-        let wanted = format!("{}.xml{}", record.kind, metadata.compression.suffix());
+        let wanted = match (record.kind.strip_suffix("_db"), &metadata.databases) {
+            (Some(kind), Some(databases)) => format!("{kind}.sqlite{}", databases.compression.suffix()),
+            _ => format!("{}.xml{}", record.kind, metadata.compression.suffix()),
+        };
         record.location_href.strip_prefix("repodata/").is_some_and(|name| match metadata.unique_names {
             true => name == unique_name(&wanted, record.checksum.hex()),
             false => name == wanted,
         })
     };
-    if kinds != ["primary", "filelists", "other"]
+    let wanted = ["primary", "filelists", "other", "primary_db", "filelists_db", "other_db"];
+    if kinds != wanted[..if metadata.databases.is_some() { 6 } else { 3 }]
         || !own.iter().all(is_named)
         || repomd.tags != metadata.tags
         || repomd.repoid.is_some()
@@ -114,7 +118,8 @@ fn is_file_equal(options: &Options, output: &Path, record: &RepomdRecord, hash: 
         return false;
     }
     if !is_additional(&record.kind) {
-        return hash == Hash::Additional || is_whole(output, record);
+        let is_hashed = hash == Hash::Additional && !record.kind.ends_with("_db");
+        return is_hashed || is_whole(output, record);
     }
     // What would be kept gets a new record and perhaps a new name.
     let name = record.location_href.rsplit('/').next().unwrap_or_default();

@@ -194,7 +194,7 @@ fn push_number_attribute(out: &mut Vec<u8>, name: &str, number: u64) {
 }
 
 /// createrepo_c 1.2.5 (`parsehdr.c`) calls each source package `src`, also one whose file is a `.nosrc.rpm`.
-fn arch(package: &Package) -> &str {
+pub(crate) fn arch(package: &Package) -> &str {
     if package.is_source() { "src" } else { &package.arch }
 }
 
@@ -348,19 +348,26 @@ fn other(package: &Package, options: &FragmentOptions) -> Fragment {
     let mut fragment = Fragment::default();
     push_list_head(&mut fragment, package);
     let out = &mut fragment.text;
-    let limit = options.changelog_limit.unwrap_or(usize::MAX);
-    let newest = &package.changelogs[..package.changelogs.len().min(limit)];
-    let times = distinct_times(newest.iter().map(|entry| entry.time));
-    for (entry, time) in newest.iter().zip(times).rev() {
-        out.extend_from_slice(b"  <changelog");
-        push_named(out, "author", trimmed_author(&entry.author));
+    for (author, time, text) in listed_changelogs(package, options.changelog_limit) {
+        out.extend_from_slice(CHANGELOG_START);
+        push_named(out, "author", author);
         push_number_attribute(out, "date", time);
         out.push(b'>');
-        push_text(out, &entry.text);
+        push_text(out, text);
         out.extend_from_slice(b"</changelog>\n");
     }
     out.extend_from_slice(b"</package>\n");
     fragment
+}
+
+/// What a changelog entry starts with; no text can hold it.
+pub(crate) const CHANGELOG_START: &[u8] = b"  <changelog";
+
+/// Author, time and text of the newest changelog entries, the oldest of them first.
+pub(crate) fn listed_changelogs(package: &Package, limit: Option<usize>) -> impl Iterator<Item = (&str, u64, &str)> {
+    let newest = &package.changelogs[..package.changelogs.len().min(limit.unwrap_or(usize::MAX))];
+    let times = distinct_times(newest.iter().map(|entry| entry.time));
+    newest.iter().zip(times).rev().map(|(entry, time)| (trimmed_author(&entry.author), time, entry.text.as_str()))
 }
 
 /// Without spaces at the end, but the first byte stays (createrepo_c 1.2.5 `parsehdr.c`).

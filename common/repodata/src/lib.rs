@@ -4,7 +4,8 @@
 //! - [`record`], [`records`]: those fragments and the package's facts in one sealed file, made once per compose;
 //! - [`checkpoint`]: what takes records over from a writer that was killed;
 //! - [`frames`]: metadata files cut into frames, so that a change compresses little again;
-//! - [`writer`]: `repodata/` from a manifest of entries and a source of fragments (createrepo);
+//! - [`writer`]: `repodata/` from a manifest of entries and a source of fragments (createrepo), with SQLite databases on
+//!   request;
 //! - [`previous`]: what an earlier run made, to take over what did not change;
 //! - [`reader`]: repositories that others made, as hostile input.
 //!
@@ -31,6 +32,7 @@ pub mod repomd;
 mod requires;
 #[cfg(test)]
 mod round_trip;
+mod sqlite;
 pub mod writer;
 mod xml;
 
@@ -46,6 +48,6 @@ pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};
 pub use records_reader::{FragmentSource, RecordsReader};
 pub use repomd::{DistroTag, Repomd, RepomdRecord, Tags, TypedText};
 pub use writer::{
-    Entry, EntryRules, Extra, ExtraContent, FileWork, GroupStyle, WriterError, WriterOptions, WrittenFile,
-    WrittenRepository, write_repository,
+    DatabaseOptions, Entry, EntryRules, Extra, ExtraContent, FileWork, GroupStyle, WriterError, WriterOptions,
+    WrittenFile, WrittenRepository, write_repository,
 };

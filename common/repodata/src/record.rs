@@ -5,7 +5,7 @@ use tutti_rpm::{Changelog, Dependency, Evr, FileEntry, FileKind, Package, Sense}
 
 use crate::checksum::{Checksum, ChecksumType};
 use crate::codec::{DecodeError, Decoder, Encoder};
-use crate::fragment::{FragmentError, FragmentOptions, Fragments};
+use crate::fragment::{FragmentError, FragmentOptions, Fragments, MetadataFile};
 
 /// Version of the encoded facts; raised with each change of their layout.
 const FACTS_VERSION: u8 = 1;
@@ -178,6 +178,15 @@ impl Wanted {
     pub(crate) const SOLVABLE: Self = Self { texts: false, lists: 2, files: true, changelogs: false };
     /// No list but those of arches.
     pub(crate) const HEAD: Self = Self { texts: false, lists: 0, files: false, changelogs: false };
+
+    /// What a file lists of each package.
+    pub(crate) fn by(file: MetadataFile) -> Self {
+        match file {
+            MetadataFile::Primary => Self { changelogs: false, ..Self::ALL },
+            MetadataFile::Filelists => Self { files: true, ..Self::HEAD },
+            MetadataFile::Other => Self { changelogs: true, ..Self::HEAD },
+        }
+    }
 }
 
 /// Decodes identity and facts.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tutti_rpm::Package;
 
 use crate::codec::{DecodeError, Decoder};
-use crate::fragment::{Fill, Fragment, Fragments, MetadataFile, render_encoded};
+use crate::fragment::{CHANGELOG_START, Fill, Fragment, Fragments, MetadataFile, render_encoded};
 use crate::frames::StoredFrame;
 use crate::record::{FileIdentity, Wanted, decode_facts, decode_wanted};
 use crate::records::{Block, Part, RecordId, RecordsError};
@@ -38,6 +38,15 @@ pub trait FragmentSource: Sync {
     fn frame(&self, file: MetadataFile, entries: &[&Entry], maker: &str) -> Result<Option<StoredFrame>, RecordsError> {
         let _ = (file, entries, maker);
         Ok(None)
+    }
+
+    /// Returns what one file says of a package, for its database; the rest is empty. Changelogs are those of the text.
+    ///
+    /// # Errors
+    /// When there is no such record, it cannot be read, or there is nothing but texts.
+    fn package(&self, id: RecordId, file: MetadataFile) -> Result<Package, RecordsError> {
+        let _ = file;
+        Err(RecordsError::Damaged { path: PathBuf::from("(texts)"), what: format!("record {} has no facts", id.0) })
     }
 }
 
@@ -195,6 +204,16 @@ pub(crate) fn unpack(block: &Block, packed: &[u8]) -> Result<Vec<u8>, String> {
 impl FragmentSource for RecordsReader {
     fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
         self.with_part(id, stream_of(file), |bytes| render_encoded(bytes, fill, out))
+    }
+
+    fn package(&self, id: RecordId, file: MetadataFile) -> Result<Package, RecordsError> {
+        let (_, mut package) = self.with_part(id, 0, |bytes| decode_wanted(bytes, Wanted::by(file)))?;
+        if file == MetadataFile::Other {
+            let is_start = |part: &&[u8]| *part == CHANGELOG_START;
+            let count = |bytes: &[u8]| Ok(bytes.windows(CHANGELOG_START.len()).filter(is_start).count());
+            package.changelogs.truncate(self.with_part(id, stream_of(file), count)?);
+        }
+        Ok(package)
     }
 }
 

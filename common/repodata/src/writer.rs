@@ -9,6 +9,7 @@
 //! With [`Layout::Frames`] a metadata file is made of independent frames ([`crate::frames`]), compressed on several
 //! threads or, where the source has them, copied from an earlier file. Threads and copies change no byte.
 
+mod databases;
 mod framed;
 mod output;
 
@@ -21,7 +22,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{self, AtomicUsize};
 use std::time::{Duration, SystemTime};
 
-use self::output::Output;
+pub use self::databases::DatabaseOptions;
+use self::output::{Output, Totals};
 use crate::checksum::{Checksum, ChecksumType};
 use crate::compression::{Compression, GZIP_LEVEL};
 use crate::escape::is_forbidden;
@@ -131,8 +133,8 @@ pub struct WriterOptions {
     pub tags: Tags,
     /// Timestamps and mtimes, seconds since 1970; the newest mtime of the entries when `None`.
     pub timestamp: Option<u64>,
-    /// SQLite databases. Not supported yet: `true` is refused.
-    pub database: bool,
+    /// SQLite databases besides; the source must know packages, not only their texts.
+    pub databases: Option<DatabaseOptions>,
     /// Threads that compress.
     pub threads: usize,
 }
@@ -151,7 +153,7 @@ impl Default for WriterOptions {
             revision: None,
             tags: Tags::default(),
             timestamp: None,
-            database: false,
+            databases: None,
             threads: 3,
         }
     }
@@ -251,9 +253,15 @@ pub enum WriterError {
     /// A revision that XML cannot hold.
     #[error("revision {0:?} holds a control character")]
     Revision(String),
-    /// SQLite databases were asked for.
-    #[error("SQLite databases are not supported yet (hint: set createrepo_database = False)")]
-    Database,
+    /// A database could not be made.
+    #[error("cannot write the database {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
     /// A tag that XML cannot hold.
     #[error("tag {0:?} holds a control character")]
     Tag(String),
@@ -290,7 +298,10 @@ pub fn write_repository(
     let jobs = jobs(extras, options)?;
     let cuts = Cuts::new(order.iter().map(|entry| entry.location_href.as_str()));
     let context = Context { repodata: &repodata, source, order: &order, cuts, options, timestamp };
+    let (databases, jobs): (Vec<_>, Vec<_>) =
+        jobs.into_iter().partition(|job| matches!(job.content, Content::Database(_)));
     let mut outputs = run_jobs(&context, &jobs)?;
+    outputs.extend(databases::make(&context, &databases, &outputs)?);
     outputs.sort_by(|a, b| a.written.path.cmp(&b.written.path));
     let revision = options.revision.clone().unwrap_or_else(|| timestamp.to_string());
     let mut repomd = Repomd {
@@ -311,9 +322,6 @@ pub fn write_repository(
 }
 
 fn check_options(options: &WriterOptions) -> Result<(), WriterError> {
-    if options.database {
-        return Err(WriterError::Database);
-    }
     match &options.revision {
         Some(revision) if is_forbidden(revision) => Err(WriterError::Revision(revision.clone())),
         _ => match options.tags.texts().find(|text| is_forbidden(text)) {
@@ -389,6 +397,7 @@ impl Job<'_> {
 
 enum Content<'a> {
     Packages(MetadataFile),
+    Database(MetadataFile),
     Extra(&'a ExtraContent),
 }
 
@@ -415,6 +424,7 @@ fn jobs<'a>(extras: &'a [Extra], options: &WriterOptions) -> Result<Vec<Job<'a>>
             add(extra.kind.clone(), compression);
         }
     }
+    jobs.extend(options.databases.iter().flat_map(databases::jobs));
     check_jobs(&jobs)?;
     Ok(jobs)
 }
@@ -447,6 +457,19 @@ struct Context<'a> {
     timestamp: u64,
 }
 
+impl Context<'_> {
+    /// Where a file is until its name is known.
+    fn partial(&self, job: &Job<'_>) -> PathBuf {
+        self.repodata.join(format!(".{}.partial", job.file_name()))
+    }
+}
+
+impl Job<'_> {
+    fn file_name(&self) -> String {
+        format!("{}{}", self.name, self.compression.suffix())
+    }
+}
+
 struct Made {
     record: RepomdRecord,
     written: WrittenFile,
@@ -458,23 +481,27 @@ struct Made {
 fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
     let (framed, streams): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_framed(context.options));
     let mut made = framed.into_iter().map(|job| make_file(context, job)).collect::<Result<Vec<_>, _>>()?;
-    made.extend(run_at_once(context, &streams)?);
+    made.extend(at_once(context.options.threads, &streams, |job| make_file(context, job))?);
     Ok(made)
 }
 
 /// Runs jobs on a bounded number of threads; the first error, in the order of jobs, wins.
-fn run_at_once(context: &Context<'_>, jobs: &[&Job<'_>]) -> Result<Vec<Made>, WriterError> {
+fn at_once<'a, T: Send>(
+    threads: usize,
+    jobs: &[&Job<'a>],
+    make: impl Fn(&Job<'a>) -> Result<T, WriterError> + Sync,
+) -> Result<Vec<T>, WriterError> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(jobs.len()));
     let work = || {
         loop {
             let number = next.fetch_add(1, atomic::Ordering::Relaxed);
             let Some(job) = jobs.get(number) else { return };
-            let result = make_file(context, job);
+            let result = make(job);
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, result));
         }
     };
-    let threads = context.options.threads.clamp(1, jobs.len().max(1));
+    let threads = threads.clamp(1, jobs.len().max(1));
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);
@@ -487,8 +514,7 @@ fn run_at_once(context: &Context<'_>, jobs: &[&Job<'_>]) -> Result<Vec<Made>, Wr
 }
 
 fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> {
-    let file_name = format!("{}{}", job.name, job.compression.suffix());
-    let path = context.repodata.join(format!(".{file_name}.partial"));
+    let path = context.partial(job);
     let io = |action, source| WriterError::Io { action, path: path.clone(), source };
     let mut totals = match &job.content {
         Content::Packages(file) if job.is_framed(context.options) => {
@@ -500,11 +526,19 @@ fn make_file(context: &Context<'_>, job: &Job<'_>) -> Result<Made, WriterError> 
             match content {
                 Content::Packages(file) => write_packages(context, *file, &mut output, &path)?,
                 Content::Extra(content) => write_extra(content, &mut output, &path)?,
+                Content::Database(_) => {}
             }
             output.finish(context.timestamp).map_err(|source| io("write", source))?
         }
     };
     totals.work.kind.clone_from(&job.kind);
+    publish(context, job, totals)
+}
+
+/// Gives a file that is whole its name, and makes its record.
+fn publish(context: &Context<'_>, job: &Job<'_>, totals: Totals) -> Result<Made, WriterError> {
+    let (path, file_name) = (context.partial(job), job.file_name());
+    let io = |action, source| WriterError::Io { action, path: path.clone(), source };
     let name = match context.options.unique_names {
         true => format!("{}-{file_name}", totals.checksum.hex()),
         false => file_name,
@@ -555,14 +589,17 @@ fn records_error(entry: &Entry, source: RecordsError) -> WriterError {
 }
 
 fn render(context: &Context<'_>, entry: &Entry, file: MetadataFile, out: &mut Vec<u8>) -> Result<(), WriterError> {
-    let fill = Fill {
+    context.source.render(entry.record, file, &fill(entry), out).map_err(|source| records_error(entry, source))
+}
+
+fn fill(entry: &Entry) -> Fill<'_> {
+    Fill {
         checksum: &entry.checksum,
         mtime: entry.mtime,
         size: entry.size,
         location_href: &entry.location_href,
         location_base: entry.location_base.as_deref(),
-    };
-    context.source.render(entry.record, file, &fill, out).map_err(|source| records_error(entry, source))
+    }
 }
 
 fn write_packages(

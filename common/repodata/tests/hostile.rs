@@ -245,7 +245,6 @@ fn manifests_that_cannot_be_written() {
     assert!(refuse(&[entry(0, "../a.rpm")], &[], &options()).contains("leaves the repository"));
     assert!(refuse(&[entry(0, "a"), entry(1, "a")], &[], &options()).contains("two packages"));
     assert!(refuse(&[entry(5, "a")], &[], &options()).contains("2 records and none with number 5"));
-    assert!(refuse(&[], &[], &WriterOptions { database: true, ..options() }).contains("not supported yet"));
     let extra = |kind: &str, name: &str| Extra {
         kind: kind.into(),
         name: name.into(),

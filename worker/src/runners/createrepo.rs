@@ -8,6 +8,8 @@ use tutti_repodata::{
     RecordId, RecordsError, RecordsReader, WriterOptions, write_repository,
 };
 
+use tutti_rpm::Package;
+
 use super::place;
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
@@ -37,6 +39,18 @@ impl FragmentSource for Combined {
                 Ok(())
             }
         }
+    }
+
+    fn package(&self, id: RecordId, file: MetadataFile) -> Result<Package, RecordsError> {
+        let missing = || RecordsError::NoRecord { path: "(package list)".into(), id, len: self.places.len() as u32 };
+        let (source, record) = self.places.get(id.0 as usize).ok_or_else(missing)?;
+        let reader = self.readers.get(source).ok_or_else(missing)?;
+        let Some(options) = self.changelogs.filter(|_| file == MetadataFile::Other) else {
+            return reader.package(*record, file);
+        };
+        let (_, mut package) = reader.facts(*record)?;
+        package.changelogs.truncate(options.changelog_limit.unwrap_or(usize::MAX));
+        Ok(package)
     }
 }
 

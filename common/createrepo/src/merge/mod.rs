@@ -11,8 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tutti_repodata::{
-    Compression, Entry, EntryRules, Extra, ExtraContent, FileIdentity, FragmentOptions, Layout, ReadOptions, Record,
-    RecordsReader, RecordsWriter, RepoPackage, Repomd, Repository, RepositoryError, WriterOptions, write_repository,
+    Compression, DatabaseOptions, Entry, EntryRules, Extra, ExtraContent, FileIdentity, FragmentOptions, Layout,
+    ReadOptions, Record, RecordsReader, RecordsWriter, RepoPackage, Repomd, Repository, RepositoryError, WriterOptions,
+    write_repository,
 };
 
 use self::select::{Candidate, Place, Selection};
@@ -23,6 +24,19 @@ use crate::metadata_file::without_suffix;
 use crate::options::Retain;
 use crate::stage::Stage;
 
+/// Types of records in their order.
+const RECORDS: [&str; 10] = [
+    "primary",
+    "filelists",
+    "other",
+    "primary_db",
+    "filelists_db",
+    "other_db",
+    "group",
+    "updateinfo",
+    "origin",
+    "modules",
+];
 /// Largest group or module file, in bytes.
 const MAX_EXTRA: u64 = 1 << 30;
 
@@ -88,6 +102,8 @@ pub struct MergeOptions {
     pub empty_updateinfo: bool,
     /// Compression of all but `pkgorigins`, which is gzip; zstd if `None`.
     pub compression: Option<Compression>,
+    /// SQLite databases.
+    pub databases: Option<DatabaseOptions>,
     /// File names without checksums.
     pub simple_names: bool,
     /// Revision; that of the timestamp if `None`.
@@ -141,16 +157,13 @@ pub fn merge(options: &MergeOptions, control: Control<'_>) -> Result<Merged, Err
         unique_names: !options.simple_names,
         revision: options.revision.clone(),
         timestamp: options.timestamp,
+        databases: options.databases.clone(),
         ..WriterOptions::default()
     };
     let written = write_repository(stage.root(), &reader, &entries, &extras, &writer)?;
     let mut repomd = written.repomd;
     // Not sorted there.
-    let rank = |kind: &str| {
-        ["primary", "filelists", "other", "group", "updateinfo", "origin", "modules"]
-            .iter()
-            .position(|known| *known == kind)
-    };
+    let rank = |kind: &str| RECORDS.iter().position(|known| *known == kind);
     repomd.records.sort_by_key(|record| rank(&record.kind));
     write_repomd(&stage.repodata(), &repomd, Some(written.timestamp))?;
     control.check()?;
