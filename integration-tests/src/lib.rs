@@ -18,6 +18,7 @@ pub mod chaos;
 pub mod compose;
 pub mod corpus;
 pub mod createrepo;
+pub mod createrepo_bench;
 pub mod farm;
 pub mod judges;
 pub mod matrix;

@@ -53,9 +53,23 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     let run = Run::new(options, control)?;
     let stage = Stage::open(&run.output, options.ignore_lock)?;
     let sources = old::sources(&run.output, options);
-    let mut tasks = run.tasks(&sources)?;
+    let (mut tasks, earlier) = std::thread::scope(|scope| {
+        let open = || {
+            if options.update.is_wanted() {
+                Earlier::open(&sources, options.reading.workers)
+            } else {
+                Earlier::default()
+            }
+        };
+        // At the same time: one waits for the disk, the other computes.
+        let earlier = scope.spawn(open);
+        let tasks = run.tasks(&sources);
+        match earlier.join() {
+            Ok(earlier) => tasks.map(|tasks| (tasks, earlier)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
     let update = options.update.is_wanted() && !tasks.packages.is_empty();
-    let earlier = if update { Earlier::open(&sources, options.reading.workers) } else { Earlier::default() };
     if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, &earlier, control)? {
         control.tell(Event::Unchanged);
         let packages = tasks.packages.len();

@@ -10,8 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tutti_repodata::{
-    Checksum, FileIdentity, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter,
-    RepoPackage, Repository,
+    Checksum, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter, RepoPackage, Repository,
 };
 
 use crate::earlier::{Earlier, Framed};
@@ -168,26 +167,33 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn framed(&self, framed: &Framed) -> (Vec<(String, OldPackage)>, usize) {
-        let (mut found, mut named) = (Vec::new(), 0);
-        for (number, package) in framed.previous.packages().iter().enumerate() {
+        let packages = framed.previous.packages();
+        let is_named = |package: &&PreviousPackage| {
             let name = package.location_href.rsplit('/').next().unwrap_or_default();
-            named += usize::from(self.names.contains(name));
-            let place = key(&package.location_href);
-            let Some(task) = self.wanted.get(place) else { continue };
-            let PreviousPackage { size, mtime, checksum, .. } = package;
-            if is_same_file(self.options, task, (*size, *mtime, checksum)) {
-                let package = OldPackage {
-                    record: framed.id(number),
-                    mtime: *mtime,
-                    size: *size,
-                    checksum: checksum.clone(),
-                    base: package.location_base.clone(),
-                    facts: Facts::from(package),
-                };
-                found.push((place.to_owned(), package));
-            }
-        }
-        (found, named)
+            self.names.contains(name)
+        };
+        let named = packages.iter().filter(is_named).count();
+        let wanted: Vec<(usize, &Task)> = packages
+            .iter()
+            .enumerate()
+            .filter_map(|(number, package)| Some((number, *self.wanted.get(key(&package.location_href))?)))
+            .collect();
+        let pairs: Vec<(&PreviousPackage, &Task)> =
+            wanted.iter().map(|(number, task)| (&packages[*number], *task)).collect();
+        let same = same_files(self.options, &pairs);
+        let take = |(number, package): (usize, &PreviousPackage)| {
+            let package_taken = OldPackage {
+                record: framed.id(number),
+                mtime: package.mtime,
+                size: package.size,
+                checksum: package.checksum.clone(),
+                base: package.location_base.clone(),
+                facts: Facts::from(package),
+            };
+            (key(&package.location_href).to_owned(), package_taken)
+        };
+        let found = wanted.iter().zip(same).filter(|(_, same)| *same);
+        (found.map(|((number, _), _)| take((*number, &packages[*number]))).collect(), named)
     }
 
     fn repository(
@@ -228,13 +234,28 @@ pub(crate) fn is_same_file(options: &Options, task: &Task, (size, mtime, checksu
     metadata.len() == size && u64::try_from(metadata.mtime()) == Ok(mtime)
 }
 
+/// The same of many, on several threads.
+pub(crate) fn same_files(options: &Options, pairs: &[(&PreviousPackage, &Task)]) -> Vec<bool> {
+    let is_same = |(package, task): &(&PreviousPackage, &Task)| {
+        is_same_file(options, task, (package.size, package.mtime, &package.checksum))
+    };
+    let part = pairs.len().div_ceil(options.reading.workers.max(1)).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> =
+            pairs.chunks(part).map(|part| scope.spawn(move || part.iter().map(is_same).collect::<Vec<_>>())).collect();
+        let joined = parts.into_iter().flat_map(|part| match part.join() {
+            Ok(same) => same,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
+}
+
 fn keep(package: RepoPackage, records: &mut RecordsWriter) -> Result<OldPackage, Error> {
     let RepoPackage { package, location_base, size, mtime, checksum, .. } = package;
-    let identity = FileIdentity { size, mtime, checksum };
     // The changelog stays as it was: what was cut from it is not in the old metadata.
-    let record = Record::make(&package, &identity, &FragmentOptions { changelog_limit: None })
+    let record = Record::of_fragments(&package, &FragmentOptions { changelog_limit: None })
         .map_err(tutti_repodata::RecordsError::Fragment)?;
     let record = records.add_record(&record)?;
-    let FileIdentity { size, mtime, checksum } = identity;
     Ok(OldPackage { record, mtime, size, checksum, base: location_base, facts: Facts::of(&package) })
 }

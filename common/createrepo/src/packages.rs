@@ -79,6 +79,9 @@ pub(crate) fn gather(
     Ok(Packages { listed: found.into_iter().flatten().collect(), broken, work })
 }
 
+/// Packages for each thread that may wait to be added.
+const AHEAD: usize = 16;
+
 struct Pool<'a> {
     tasks: &'a [Task],
     to_read: Vec<usize>,
@@ -105,7 +108,7 @@ impl Pool<'_> {
     ) -> Result<Vec<Broken>, Error> {
         let workers = self.options.reading.workers.clamp(1, self.to_read.len().max(1));
         let (next, abandoned) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Made, PackageError>)>(workers);
+        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Made, PackageError>)>(workers * AHEAD);
         let mut broken: BTreeMap<usize, Broken> = BTreeMap::new();
         let read = |sender: mpsc::SyncSender<_>| {
             let mut buffers = Buffers::default();
@@ -196,7 +199,7 @@ impl Pool<'_> {
         };
         let identity = FileIdentity { size, mtime: u64::try_from(mtime).unwrap_or(0), checksum };
         let options = FragmentOptions { changelog_limit: reading.changelog_limit };
-        let record = Record::make(&package, &identity, &options)?;
+        let record = Record::of_fragments(&package, &options)?;
         Ok(Made { record, identity, facts: Facts::of(&package), read })
     }
 }

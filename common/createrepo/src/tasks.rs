@@ -17,16 +17,20 @@ pub(crate) struct Task {
     pub(crate) path: PathBuf,
     /// Its path as it was found or listed, which gives the order.
     relative: String,
+    /// Where its file name begins in it: looked for once, and not each time that two are compared.
+    name: usize,
     /// Location in the repository.
     pub(crate) href: String,
 }
 
 impl Task {
+    fn new(path: PathBuf, relative: String, href: String) -> Self {
+        let name = relative.rfind('/').map_or(0, |slash| slash + 1);
+        Self { path, relative, name, href }
+    }
+
     fn order(&self) -> (&str, &str) {
-        match self.relative.rsplit_once('/') {
-            Some((directory, name)) => (name, directory),
-            None => (&self.relative, ""),
-        }
+        (&self.relative[self.name..], &self.relative[..self.name.saturating_sub(1)])
     }
 
     /// File name.
@@ -122,7 +126,7 @@ impl Walk<'_> {
         } else if relative.ends_with(".rpm") && !glob::any(&self.selection.excludes, &relative) {
             debug_assert!(path.starts_with(self.top));
             let href = href(&relative, self.location);
-            self.tasks.packages.push(Task { path, relative, href });
+            self.tasks.packages.push(Task::new(path, relative, href));
         }
     }
 }
@@ -144,7 +148,7 @@ pub(crate) fn listed<'a>(
         if is_modules(line) {
             tasks.modules.push(path);
         } else {
-            tasks.packages.push(Task { path, relative: line.to_owned(), href: href(line, location) });
+            tasks.packages.push(Task::new(path, line.to_owned(), href(line, location)));
         }
     }
     tasks

@@ -13,7 +13,7 @@ use crate::earlier::{Earlier, Framed};
 use crate::error::Error;
 use crate::events::{Control, Event};
 use crate::metadata_file::{record_of, unique_name, without_checksum};
-use crate::old::{Facts, is_same_file};
+use crate::old::{Facts, is_same_file, same_files};
 use crate::options::{Duplicates, Options, Retain};
 use crate::packages::tell_duplicates;
 use crate::tasks::{Task, Tasks};
@@ -133,11 +133,12 @@ fn framed_packages(options: &Options, framed: &Framed, tasks: &Tasks) -> Option<
     let packages = framed.previous.packages();
     let base_url = options.location.base_url.as_ref();
     let is_there = |(package, task): (&PreviousPackage, &Task)| {
-        package.location_href == task.href
-            && base_url.is_none_or(|base| package.location_base.as_ref() == Some(base))
-            && is_same_file(options, task, (package.size, package.mtime, &package.checksum))
+        package.location_href == task.href && base_url.is_none_or(|base| package.location_base.as_ref() == Some(base))
     };
-    let same = packages.len() == tasks.packages.len() && packages.iter().zip(&tasks.packages).all(is_there);
+    let pairs: Vec<(&PreviousPackage, &Task)> = packages.iter().zip(&tasks.packages).collect();
+    let same = packages.len() == tasks.packages.len()
+        && pairs.iter().copied().all(is_there)
+        && same_files(options, &pairs).into_iter().all(|same| same);
     same.then(|| packages.iter().map(Facts::from).collect())
 }
 

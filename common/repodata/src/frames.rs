@@ -72,12 +72,12 @@ const GZIP_MAKER: &str = "zlib-rs 1";
 /// Longest frame, in multiples of the usual length.
 const LONGEST: usize = 8;
 
-/// Packages of a usual frame, a power of two.
+/// Packages of a usual frame.
 pub(crate) const fn usual_packages(file: MetadataFile) -> usize {
     match file {
-        MetadataFile::Primary => 128,
-        MetadataFile::Filelists => 64,
-        MetadataFile::Other => 256,
+        MetadataFile::Primary => 96,
+        MetadataFile::Filelists => 16,
+        MetadataFile::Other => 128,
     }
 }
 
@@ -95,9 +95,9 @@ impl Cuts {
     /// The first package of each frame of a file, in ascending order.
     pub(crate) fn starts(&self, file: MetadataFile) -> Vec<usize> {
         let (usual, places) = (usual_packages(file), &self.places);
-        let mask = usual as u64 - 1;
+        let limit = u64::MAX / usual as u64;
         let begins = |at: usize| {
-            at == 0 || (places[at].0 & mask == 0 && places.get(at - 1).is_some_and(|before| before.0 != places[at].0))
+            at == 0 || (places[at].0 <= limit && places.get(at - 1).is_some_and(|before| before.0 != places[at].0))
         };
         let mut starts: Vec<usize> = (0..places.len()).filter(|at| begins(*at)).collect();
         let ends: Vec<usize> = starts.iter().skip(1).copied().chain([places.len()]).collect();
@@ -187,6 +187,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         /// Each package that is added, removed or replaced makes at most two new frames.
         #[test]
         fn changes_are_local(

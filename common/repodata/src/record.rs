@@ -38,6 +38,14 @@ impl Record {
     /// # Errors
     /// When the package's texts cannot stand in XML.
     pub fn make(package: &Package, identity: &FileIdentity, options: &FragmentOptions) -> Result<Self, FragmentError> {
+        Ok(Self { facts: encode_facts(package, identity), ..Self::of_fragments(package, options)? })
+    }
+
+    /// Makes a record that has no facts: enough to write metadata, and half the size.
+    ///
+    /// # Errors
+    /// When the package's texts cannot stand in XML.
+    pub fn of_fragments(package: &Package, options: &FragmentOptions) -> Result<Self, FragmentError> {
         let fragments = Fragments::make(package, options)?;
         let [primary, filelists, other] =
             [&fragments.primary, &fragments.filelists, &fragments.other].map(|fragment| {
@@ -45,7 +53,8 @@ impl Record {
                 fragment.encode(&mut out);
                 out.into_bytes()
             });
-        Ok(Self { facts: encode_facts(package, identity), primary, filelists, other })
+        // No version of facts: whoever asks for them is told so.
+        Ok(Self { facts: vec![0], primary, filelists, other })
     }
 }
 

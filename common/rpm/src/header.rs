@@ -4,8 +4,6 @@
 //! truth: rpm 4.20 `lib/header.c` (`hdrblobVerifyRegion`, `hdrblobVerifyInfo`, `dataLength`) for the checks and limits.
 //! Unlike rpm, entries of unknown tags may have any type, and known tags are checked for their type when they are read.
 
-use std::ffi::CStr;
-
 use crate::error::{Error, Part};
 use crate::text::decode;
 
@@ -301,8 +299,9 @@ impl<'a> Iterator for RawStrings<'a> {
             return None;
         }
         self.left -= 1;
-        let text = CStr::from_bytes_until_nul(self.data).ok()?.to_bytes();
-        self.data = &self.data[text.len() + 1..];
+        let length = memchr::memchr(0, self.data)?;
+        let text = &self.data[..length];
+        self.data = &self.data[length + 1..];
         Some(text)
     }
 

@@ -1,4 +1,4 @@
-//! Measures composes: `bench compose` (docs/benchmarks.md).
+//! Measures composes and repositories: `bench compose`, `bench createrepo` (docs/benchmarks.md).
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tutti_integration_tests::{
     compose::Run,
-    corpus,
+    corpus, createrepo_bench,
     measure::{Cost, measure},
     program::tutti_path,
     stream::{self, Live, text},
@@ -31,6 +31,8 @@ struct Cli {
 enum Subject {
     /// Measure a whole compose, and another composer on the same input
     Compose(ComposeArgs),
+    /// Measure one repository, made and updated, and other programs on the same packages
+    Createrepo(createrepo_bench::CreaterepoArgs),
     /// One measured run, in a process that has no other children; prints JSON
     #[command(hide = true)]
     Measured {
@@ -73,6 +75,7 @@ struct ComposeArgs {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Subject::Compose(args) => compose(&args),
+        Subject::Createrepo(args) => createrepo_bench::run(&args, &run),
         Subject::Measured { output, command } => measured(&output, &command),
     }
 }

@@ -1,7 +1,5 @@
 //! The checks that a header passes before it is used: counts, region, every entry.
 
-use std::ffi::CStr;
-
 use super::{ENTRY, FIRST_TAG, INTRO, Kind, Limits, MAGIC, MAX_ARRAY};
 use crate::error::{Error, Part};
 use crate::tag::region;
@@ -195,7 +193,7 @@ impl Check<'_> {
 fn strings_length(data: &[u8], count: usize) -> Option<usize> {
     let mut length = 0;
     for _ in 0..count {
-        length += CStr::from_bytes_until_nul(&data[length..]).ok()?.count_bytes() + 1;
+        length += memchr::memchr(0, &data[length..])? + 1;
     }
     Some(length)
 }

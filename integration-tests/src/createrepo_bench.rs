@@ -1,0 +1,255 @@
+//! `bench createrepo`: one repository made and updated by Tutti and by others, in turn, on the same packages.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tutti_rpm::HeaderReader;
+
+use crate::{corpus, measure::Cost, program::tutti_path};
+
+/// What is measured.
+#[derive(Debug, Args)]
+pub struct CreaterepoArgs {
+    /// Directory with packages, such as repos/x86_64 of a corpus; a corpus is made if not given
+    #[arg(long, value_name = "DIR")]
+    packages: Option<PathBuf>,
+    /// Sources of the corpus that is made; 0 for all, some 75,000 packages
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    sources: u32,
+    /// Numbers of packages; 0 for all
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "0")]
+    sizes: Vec<usize>,
+    /// Percentages of sources that change between a first run and an update
+    #[arg(long, value_name = "P,P", value_delimiter = ',', default_value = "0,0.1,1")]
+    percents: Vec<f64>,
+    /// Threads
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "2")]
+    workers: Vec<u32>,
+    /// Compressions
+    #[arg(long, value_name = "TYPE,TYPE", value_delimiter = ',', default_value = "zstd")]
+    compressions: Vec<String>,
+    /// Another program with createrepo_c's options; may be given again
+    #[arg(long, value_name = "CMD")]
+    peer: Vec<String>,
+    /// Directory for repositories, on the filesystem of the packages; removed at the end
+    #[arg(long, value_name = "DIR")]
+    target: Option<PathBuf>,
+}
+
+/// Runs a command with its output in a file, and measures it.
+pub type Measure<'a> = &'a dyn Fn(&Path, &[String]) -> Result<Cost>;
+
+/// Runs all and prints tables.
+///
+/// # Errors
+/// When the packages cannot be read, a program fails, or the programs disagree.
+pub fn run(args: &CreaterepoArgs, measure: Measure<'_>) -> Result<()> {
+    let place = match &args.target {
+        Some(directory) => {
+            fs::create_dir_all(directory)?;
+            tempfile::tempdir_in(directory)?
+        }
+        None => tempfile::tempdir()?,
+    };
+    let packages = match &args.packages {
+        Some(directory) => directory.clone(),
+        None => {
+            let made = corpus::make(&place.path().join("corpus"), args.sources, "x86_64");
+            made.context("cannot make a corpus; --packages names one")?;
+            place.path().join("corpus/repos/x86_64")
+        }
+    };
+    let all = packages_below(&packages)?;
+    let mut tools = vec![tutti_path().display().to_string()];
+    tools.extend(args.peer.iter().cloned());
+    println!("{} packages in {}", all.len(), packages.display());
+    for (number, tool) in tools.iter().enumerate() {
+        println!("{}: {tool}", name(number));
+    }
+    for size in &args.sizes {
+        let chosen = if *size == 0 { all.as_slice() } else { &all[..all.len().min(*size)] };
+        let bench = Bench { place: place.path(), tools: &tools, measure, packages: chosen };
+        for compression in &args.compressions {
+            for workers in &args.workers {
+                bench.run(compression, *workers, &args.percents)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn name(tool: usize) -> String {
+    if tool == 0 { "tutti".to_owned() } else { format!("peer {tool}") }
+}
+
+fn packages_below(top: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![top.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|suffix| suffix == "rpm") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+struct Bench<'a> {
+    place: &'a Path,
+    tools: &'a [String],
+    measure: Measure<'a>,
+    packages: &'a [PathBuf],
+}
+
+impl Bench<'_> {
+    fn run(&self, compression: &str, workers: u32, percents: &[f64]) -> Result<()> {
+        println!("\n## {} packages, {compression}, {workers} workers\n", self.packages.len());
+        println!("| case | program | wall s | CPU s | peak MB | read MB | repodata MB | wall | CPU | memory | read |");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|");
+        let tree = self.place.join("tree");
+        self.link(&tree, 0.0)?;
+        let outs: Vec<PathBuf> = (0..self.tools.len()).map(|tool| self.place.join(format!("out{tool}"))).collect();
+        self.case("cold", &tree, &outs, &[compression.to_owned(), workers.to_string()], "")?;
+        for percent in percents {
+            let changed = self.place.join("changed");
+            let count = self.link(&changed, *percent)?;
+            let case = format!("{percent} % of sources changed, {count} packages");
+            let updated: Vec<PathBuf> = outs.iter().map(|out| out.with_extension("updated")).collect();
+            for (from, to) in outs.iter().zip(&updated) {
+                copy(&from.join("repodata"), &to.join("repodata"))?;
+            }
+            self.case(&case, &changed, &updated, &[compression.to_owned(), workers.to_string()], "--update")?;
+            for directory in updated.iter().chain([&changed]) {
+                fs::remove_dir_all(directory)?;
+            }
+        }
+        for directory in outs.iter().chain([&tree]) {
+            fs::remove_dir_all(directory)?;
+        }
+        Ok(())
+    }
+
+    fn case(&self, case: &str, tree: &Path, outs: &[PathBuf], with: &[String; 2], update: &str) -> Result<()> {
+        let mut costs: Vec<Cost> = Vec::new();
+        let mut sums = Vec::new();
+        for (number, (tool, out)) in self.tools.iter().zip(outs).enumerate() {
+            fs::create_dir_all(out)?;
+            let [compression, workers] = with;
+            let mut words: Vec<String> = tool.split_ascii_whitespace().map(str::to_owned).collect();
+            if number == 0 {
+                words.push("createrepo".to_owned());
+            }
+            words.extend(["-q".to_owned(), format!("--general-compress-type={compression}")]);
+            words.extend([format!("--workers={workers}"), "-o".to_owned(), out.display().to_string()]);
+            words.extend((!update.is_empty()).then(|| update.to_owned()));
+            words.push(tree.display().to_string());
+            let log = self.place.join("log");
+            let cost = (self.measure)(&log, &words)?;
+            if cost.status != 0 {
+                bail!("{} ended with {}:\n{}", words.join(" "), cost.status, fs::read_to_string(&log)?);
+            }
+            print_row(case, number, &cost, size(out)?, costs.first());
+            costs.push(cost);
+            sums.push(open_sums(out)?);
+        }
+        if sums.iter().any(|other| *other != sums[0]) {
+            bail!("{case}: the programs made other metadata: {sums:?}");
+        }
+        Ok(())
+    }
+
+    /// Makes a tree of links to the packages. Those of some sources, evenly spread, are others: copies of today, with a
+    /// longer release in their names. Returns their number.
+    fn link(&self, tree: &Path, percent: f64) -> Result<usize> {
+        fs::create_dir_all(tree)?;
+        let mut sources: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
+        let mut reader = HeaderReader::default();
+        for path in self.packages {
+            let source = if percent > 0.0 { reader.package(path)?.source_rpm } else { None };
+            sources.entry(source.unwrap_or_default()).or_default().push(path);
+        }
+        let wanted = (sources.len() as f64 * percent / 100.0).round() as usize;
+        let mut changed = 0;
+        for (number, packages) in sources.values().enumerate() {
+            // Each time that the share of those before goes up by one.
+            let is_changed = (number + 1) * wanted / sources.len() > number * wanted / sources.len();
+            for path in packages {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                // Hashed directories: none of these trees has all its files in one.
+                let directory = tree.join(name.chars().next().map_or_else(String::new, |first| first.to_string()));
+                fs::create_dir_all(&directory)?;
+                if !is_changed {
+                    fs::hard_link(path, directory.join(name.as_ref())).context("--target is on another filesystem")?;
+                    continue;
+                }
+                changed += 1;
+                let stem = name.trim_end_matches(".rpm");
+                let (nevr, arch) = stem.rsplit_once('.').unwrap_or((stem, "noarch"));
+                fs::copy(path, directory.join(format!("{nevr}.1.{arch}.rpm")))?;
+            }
+        }
+        Ok(changed)
+    }
+}
+
+fn print_row(case: &str, number: usize, cost: &Cost, size: u64, own: Option<&Cost>) {
+    let cpu = |cost: &Cost| cost.user + cost.system;
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let ratio = |part: &dyn Fn(&Cost) -> f64| match own {
+        Some(own) => format!("{:.2}", part(cost) / part(own).max(1e-9)),
+        None => String::new(),
+    };
+    println!(
+        "| {case} | {} | {:.2} | {:.2} | {:.0} | {:.1} | {:.2} | {} | {} | {} | {} |",
+        name(number),
+        cost.wall,
+        cpu(cost),
+        megabytes(cost.peak_memory),
+        megabytes(cost.read),
+        megabytes(size),
+        ratio(&|cost| cost.wall),
+        ratio(&cpu),
+        ratio(&|cost| cost.peak_memory as f64),
+        ratio(&|cost| cost.read as f64),
+    );
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        fs::copy(&path, to.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+fn size(out: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(out.join("repodata"))? {
+        total += entry?.metadata()?.len();
+    }
+    Ok(total)
+}
+
+/// Checksums of the text of all metadata.
+fn open_sums(out: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(out.join("repodata/repomd.xml"))?;
+    let mut sums: Vec<String> = text
+        .split("<open-checksum type=\"sha256\">")
+        .skip(1)
+        .filter_map(|rest| rest.split('<').next())
+        .map(str::to_owned)
+        .collect();
+    sums.sort();
+    Ok(sums)
+}
