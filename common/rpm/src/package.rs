@@ -79,7 +79,19 @@ pub fn package(file: &HeaderFile) -> Result<Package, Error> {
         ..Package::default()
     };
     dependencies(header, &mut package)?;
+    if !header.has_region() && !is_source {
+        provide_itself(&mut package);
+    }
     Ok(package)
+}
+
+/// Packages of rpm 3 do not say that they provide themselves; rpm adds it (`providePackageNVR`).
+fn provide_itself(package: &mut Package) {
+    let range = Some((Sense::Equal, package.evr.clone()));
+    let itself = Dependency { name: package.name.clone(), range, pre: false };
+    if !package.provides.contains(&itself) {
+        package.provides.push(itself);
+    }
 }
 
 /// Whether the header is that of a source package: SOURCEPACKAGE is set, or, in packages older than that tag, there is

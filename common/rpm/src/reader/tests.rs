@@ -96,6 +96,27 @@ fn old_packages() {
     assert_eq!(file.verify_header_digest().unwrap(), None);
 }
 
+/// rpm 3 did not say that a package provides itself; what has a region says all that it wants to.
+#[test]
+fn packages_without_a_region_provide_themselves() {
+    let provides = |region, entries: &[Entry]| {
+        let bytes = file(&header(None, &[Entry::u32s(1000, &[5])]), &header(region, entries), b"");
+        read(&bytes).unwrap().package().unwrap().provides
+    };
+    let mut entries = main_entries();
+    entries.retain(|entry| entry.tag != 1158);
+    let itself = Dependency::parse("tutti = 1.0-2").unwrap();
+    assert_eq!(provides(None, &entries), std::slice::from_ref(&itself), "said already");
+    entries.retain(|entry| ![1047, 1112, 1113].contains(&entry.tag));
+    assert_eq!(provides(None, &entries), [itself]);
+    assert_eq!(provides(Some(63), &entries), []);
+    entries.retain(|entry| entry.tag != 1044);
+    let source = [Entry::u32s(1106, &[1])];
+    entries.extend(source);
+    entries.sort_by_key(|entry| entry.tag);
+    assert_eq!(provides(None, &entries), [], "source packages provide nothing");
+}
+
 #[test]
 fn missing_tags_are_named() {
     let bytes = file(
