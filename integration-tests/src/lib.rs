@@ -23,6 +23,7 @@ pub mod farm;
 pub mod judges;
 pub mod matrix;
 pub mod measure;
+pub mod odd_rpms;
 pub mod program;
 pub mod real_rpms;
 pub mod scratch;
