@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use liblzma::stream::{CONCATENATED, Check, Stream};
 use serde::{Deserialize, Serialize};
@@ -101,21 +102,6 @@ impl Compression {
         encoder.finish()
     }
 
-    /// Decompresses what [`Self::frame`] made of a text of this length.
-    ///
-    /// # Errors
-    /// When it is damaged, or its text has another length.
-    pub(crate) fn unpack_frame(self, packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
-        let text = if self == Self::Zstd {
-            zstd::bulk::decompress(packed, length)?
-        } else {
-            let mut text = Vec::with_capacity(length);
-            self.decoder(packed)?.take(length as u64 + 1).read_to_end(&mut text)?;
-            text
-        };
-        if text.len() == length { Ok(text) } else { Err(io::Error::other("a frame has another length")) }
-    }
-
     /// Compresses all that a reader gives, as published files are.
     ///
     /// # Errors
@@ -152,6 +138,37 @@ impl Compression {
             }
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
         })
+    }
+}
+
+/// Decompresses frames, with contexts that are used again.
+pub(crate) struct Unpacker {
+    compression: Compression,
+    idle: Mutex<Vec<zstd::bulk::Decompressor<'static>>>,
+}
+
+impl Unpacker {
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self { compression, idle: Mutex::default() }
+    }
+
+    /// Decompresses what [`Compression::frame`] made of a text of this length.
+    ///
+    /// # Errors
+    /// When it is damaged, or its text has another length.
+    pub(crate) fn unpack(&self, packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
+        let text = if self.compression == Compression::Zstd {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut decompressor = idle.map_or_else(zstd::bulk::Decompressor::new, Ok)?;
+            let text = decompressor.decompress(packed, length)?;
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
+            text
+        } else {
+            let mut text = Vec::with_capacity(length);
+            self.compression.decoder(packed)?.take(length as u64 + 1).read_to_end(&mut text)?;
+            text
+        };
+        if text.len() == length { Ok(text) } else { Err(io::Error::other("a frame has another length")) }
     }
 }
 

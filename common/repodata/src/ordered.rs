@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Items for each thread that may be made before their turn.
-const AHEAD: usize = 4;
+/// Items for each thread that may be made before their turn: many, because some take a hundred times as long as others.
+const AHEAD: usize = 64;
 /// Bytes of items that wait for their turn, above which only the next one in turn is begun.
 const WAITING: usize = 32 << 20;
 

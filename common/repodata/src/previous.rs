@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::scan::PreviousPackage;
 use crate::checksum::Checksum;
-use crate::compression::Compression;
+use crate::compression::{Compression, Unpacker};
 use crate::fragment::{Fill, MetadataFile};
 use crate::frames::StoredFrame;
 use crate::frames::index::{self, Frame};
@@ -196,7 +196,7 @@ struct FramedFile {
     kind: MetadataFile,
     path: PathBuf,
     file: File,
-    compression: Compression,
+    unpacker: Unpacker,
     maker: String,
     frames: Vec<Placed>,
     packages: usize,
@@ -231,7 +231,8 @@ impl FramedFile {
             return Err(unfit("repomd.xml gives another checksum"));
         }
         let kept = Mutex::default();
-        let file = Self { kind, path, file, compression, maker: found.maker, frames, packages, kept };
+        let unpacker = Unpacker::new(compression);
+        let file = Self { kind, path, file, unpacker, maker: found.maker, frames, packages, kept };
         file.check_ends()?;
         Ok(file)
     }
@@ -258,7 +259,7 @@ impl FramedFile {
     }
 
     fn unpack(&self, place: usize, packed: &[u8]) -> Result<Vec<u8>, PreviousError> {
-        let text = self.compression.unpack_frame(packed, self.frames[place].frame.open as usize);
+        let text = self.unpacker.unpack(packed, self.frames[place].frame.open as usize);
         text.map_err(|_| self.unfit("a frame is damaged"))
     }
 
