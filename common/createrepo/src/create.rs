@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
         self.control.tell(Event::Reading { workers: reading.workers, packages: tasks.packages.len() });
         let gathered =
             packages::gather(&tasks.packages, &old, self.options, cache.as_ref(), &mut records, self.control)?;
-        records.seal()?;
+        records.seal_for_now()?;
         Ok((gathered, RecordsReader::open(&path)?))
     }
 

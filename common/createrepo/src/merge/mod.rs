@@ -242,7 +242,7 @@ fn records(
             entries.push(keep(package, base, &mut records)?);
         }
     }
-    records.seal()?;
+    records.seal_for_now()?;
     entries.sort_by(|(name_a, a), (name_b, b)| {
         (name_a, &a.location_href, &a.location_base).cmp(&(name_b, &b.location_href, &b.location_base))
     });
