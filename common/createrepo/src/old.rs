@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tutti_repodata::{
-    Checksum, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter, RepoPackage, Repository,
+    Checksum, FileIdentity, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter,
+    RepoPackage, Repository,
 };
 
 use crate::earlier::{Earlier, Framed};
@@ -215,7 +216,7 @@ impl Loader<'_> {
             let Some(task) = self.wanted.get(place) else { continue };
             if is_same_file(self.options, task, (package.size, package.mtime, &package.checksum)) {
                 let place = place.to_owned();
-                found.push((place, keep(package, records)?));
+                found.push((place, keep(package, self.options, records)?));
             }
         }
         Ok((found, named))
@@ -251,11 +252,17 @@ pub(crate) fn same_files(options: &Options, pairs: &[(&PreviousPackage, &Task)])
     })
 }
 
-fn keep(package: RepoPackage, records: &mut RecordsWriter) -> Result<OldPackage, Error> {
+fn keep(package: RepoPackage, options: &Options, records: &mut RecordsWriter) -> Result<OldPackage, Error> {
     let RepoPackage { package, location_base, size, mtime, checksum, .. } = package;
     // The changelog stays as it was: what was cut from it is not in the old metadata.
-    let record = Record::of_fragments(&package, &FragmentOptions { changelog_limit: None })
-        .map_err(tutti_repodata::RecordsError::Fragment)?;
-    let record = records.add_record(&record)?;
+    let fragments = FragmentOptions { changelog_limit: None };
+    let identity = FileIdentity { size, mtime, checksum };
+    // Databases are made of facts, all else of texts.
+    let record = match options.metadata.databases {
+        Some(_) => Record::make(&package, &identity, &fragments),
+        None => Record::of_fragments(&package, &fragments),
+    };
+    let record = records.add_record(&record.map_err(tutti_repodata::RecordsError::Fragment)?)?;
+    let FileIdentity { size, mtime, checksum } = identity;
     Ok(OldPackage { record, mtime, size, checksum, base: location_base, facts: Facts::of(&package) })
 }

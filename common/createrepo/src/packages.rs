@@ -199,7 +199,11 @@ impl Pool<'_> {
         };
         let identity = FileIdentity { size, mtime: u64::try_from(mtime).unwrap_or(0), checksum };
         let options = FragmentOptions { changelog_limit: reading.changelog_limit };
-        let record = Record::of_fragments(&package, &options)?;
+        // Databases are made of facts, all else of texts.
+        let record = match self.options.metadata.databases {
+            Some(_) => Record::make(&package, &identity, &options)?,
+            None => Record::of_fragments(&package, &options)?,
+        };
         Ok(Made { record, identity, facts: Facts::of(&package), read })
     }
 }
