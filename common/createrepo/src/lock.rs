@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use crate::error::Error;
 
 /// Name of the lock, and of the directory in which a repository is made.
@@ -18,18 +20,10 @@ const OWNER: &str = "owner";
 /// Takes the lock in `output`: makes its directory.
 pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
     let lock = output.join(LOCK);
+    sweep(output);
     for _ in 0..3 {
-        match fs::create_dir(&lock) {
-            Ok(()) => {
-                let made = fs::File::create_new(lock.join(OWNER)).and_then(|mut file| file.write_all(me().as_bytes()));
-                return match made {
-                    Ok(()) => Ok(lock),
-                    Err(error) => {
-                        let _ = tutti_files::remove_dir_all(&lock);
-                        Err(Error::io("write", &lock.join(OWNER))(error))
-                    }
-                };
-            }
+        match make(output, &lock) {
+            Ok(()) => return Ok(lock),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let owner = fs::read_to_string(lock.join(OWNER)).ok();
                 if !ignore && !owner.as_deref().is_some_and(is_dead) {
@@ -43,9 +37,70 @@ pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
     Err(Error::Locked { path: lock, owner: "others take it again and again".to_owned() })
 }
 
+/// Makes the lock with its owner's name in one step, so that whoever is killed leaves none without a name.
+fn make(output: &Path, lock: &Path) -> io::Result<()> {
+    let aside = aside(output);
+    tutti_files::remove_dir_all(&aside)?;
+    named(&aside)?;
+    let renamed = renameat_with(CWD, &aside, CWD, lock, RenameFlags::NOREPLACE).map_err(io::Error::from);
+    match renamed {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Not on every file system.
+            tutti_files::remove_dir_all(&aside)?;
+            named(lock)
+        }
+        Err(error) => tutti_files::remove_dir_all(&aside).and(Err(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn named(directory: &Path) -> io::Result<()> {
+    fs::create_dir(directory)?;
+    let made = fs::File::create_new(directory.join(OWNER)).and_then(|mut file| file.write_all(me().as_bytes()));
+    made.inspect_err(|_| drop(tutti_files::remove_dir_all(directory)))
+}
+
+/// A name beside the lock that is this process's alone.
+fn aside(output: &Path) -> PathBuf {
+    output.join(format!("{LOCK}.stale.{}", std::process::id()))
+}
+
+/// Gives a lock back: it goes first, then what is in it, so that none is left without a name.
+pub(crate) fn release(lock: &Path) {
+    let Some(output) = lock.parent() else { return };
+    let aside = aside(output);
+    let gone = tutti_files::rename(lock, &aside).is_ok();
+    let _ = tutti_files::remove_dir_all(if gone { &aside } else { lock });
+}
+
+/// Removes what killed processes of this machine left beside a lock.
+fn sweep(output: &Path) {
+    let start = format!("{LOCK}.stale.");
+    for entry in fs::read_dir(output).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(&start)).and_then(|id| id.parse().ok());
+        let Some(process) = process else { continue };
+        // On another host it may live; then it says so.
+        let owner = fs::read_to_string(entry.path().join(OWNER)).ok();
+        if started(process).is_none() && owner.as_deref().is_none_or(|owner| owner.is_empty() || is_dead(owner)) {
+            let _ = rescue(&entry.path(), output);
+            let _ = tutti_files::remove_dir_all(&entry.path());
+        }
+    }
+}
+
+/// Of a run that was killed between two renames, what it made is whole.
+fn rescue(aside: &Path, output: &Path) -> Result<(), Error> {
+    let (made, place) = (aside.join("repodata"), output.join("repodata"));
+    if made.join("repomd.xml").is_file() && fs::symlink_metadata(&place).is_err() {
+        tutti_files::rename(&made, &place).map_err(Error::io("rename", &made))?;
+    }
+    Ok(())
+}
+
 /// Takes a lock away: by a rename, so that one of two processes does it.
 fn clear(output: &Path, lock: &Path, owner: Option<&str>) -> Result<(), Error> {
-    let aside = output.join(format!("{LOCK}.stale.{}", std::process::id()));
+    let aside = aside(output);
     tutti_files::remove_dir_all(&aside).map_err(Error::io("remove", &aside))?;
     match tutti_files::rename(lock, &aside) {
         Ok(()) => {}
@@ -56,11 +111,7 @@ fn clear(output: &Path, lock: &Path, owner: Option<&str>) -> Result<(), Error> {
     if fs::read_to_string(aside.join(OWNER)).ok().as_deref() != owner && fs::rename(&aside, lock).is_ok() {
         return Err(Error::Locked { path: lock.to_owned(), owner: "another process took it just now".to_owned() });
     }
-    // Killed between two renames: what it made is whole.
-    let (made, place) = (aside.join("repodata"), output.join("repodata"));
-    if made.join("repomd.xml").is_file() && fs::symlink_metadata(&place).is_err() {
-        tutti_files::rename(&made, &place).map_err(Error::io("rename", &made))?;
-    }
+    rescue(&aside, output)?;
     if aside.is_dir() { tutti_files::remove_dir_all(&aside) } else { tutti_files::remove_file(&aside) }
         .map_err(Error::io("remove", &aside))
 }

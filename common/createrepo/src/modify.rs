@@ -124,7 +124,7 @@ struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = tutti_files::remove_dir_all(&self.path);
+        lock::release(&self.path);
     }
 }
 

@@ -63,7 +63,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let _ = tutti_files::remove_dir_all(&self.root);
+        lock::release(&self.root);
     }
 }
 
