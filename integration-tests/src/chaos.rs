@@ -1,5 +1,6 @@
 //! The chaos command's parts: what is broken on purpose, measured, and judged. Tests run small forms of the same.
 
+pub mod createrepo;
 pub mod kills;
 pub mod poison;
 pub mod silence;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tutti_integration_tests::{
+    chaos::createrepo::kill,
     createrepo::open,
     program::{run, spawn, tutti},
     scratch::Scratch,
@@ -56,6 +57,15 @@ fn a_killed_run_leaves_the_old_repository_or_the_new_one_and_blocks_nobody() {
     let _ = run(command("end")).expect(0);
     assert_eq!(check(scratch.path()), "end");
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing but repodata");
+}
+
+/// `--bin chaos -- createrepo` in short.
+#[test]
+fn whatever_makes_repositories_is_killed() {
+    let Some(set) = skip::shared("rpms") else { return };
+    let scratch = Scratch::new("killed-all");
+    let outcome = kill(scratch.path(), &set.join("packages/pulp+pulp-fixtures"), 7, 16).unwrap();
+    assert_eq!(outcome.killed + outcome.ended, 16);
 }
 
 /// SIGTERM: the run ends with 1 and takes its lock away, or had ended already.

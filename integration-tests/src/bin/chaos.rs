@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use tutti_integration_tests::{
     chaos::{
-        Sample,
+        Sample, createrepo,
         kills::{self, Kills, Plan},
         poison,
         silence::{self, Cut, Held, Measured},
@@ -62,6 +62,8 @@ enum Suite {
     R8,
     /// Cancel and interrupt: everything dead within 5 s (needs failpoints)
     R10,
+    /// createrepo, its updates, merges and changes, killed at random moments: dnf takes every repository
+    Createrepo(Createrepo),
     /// All of them, with their defaults
     All,
 }
@@ -110,6 +112,19 @@ struct R5 {
     workers: usize,
 }
 
+#[derive(Clone, Debug, Args)]
+struct Createrepo {
+    /// Directory of packages, copied
+    #[arg(long, value_name = "DIR", default_value = "../shared/rpms/packages")]
+    packages: PathBuf,
+    /// How often something is killed
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    moments: usize,
+    /// Seed of the moments
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+}
+
 #[derive(Debug, Parser)]
 struct Defaults<A: Args> {
     #[command(flatten)]
@@ -125,7 +140,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     println!("program: {}", tutti_path().display());
     let suites = match cli.suite {
-        Suite::All => vec![Suite::R2(defaults()), Suite::R5(defaults()), Suite::R7, Suite::R8, Suite::R10],
+        Suite::All => {
+            let createrepo = Suite::Createrepo(defaults());
+            vec![Suite::R2(defaults()), Suite::R5(defaults()), Suite::R7, Suite::R8, Suite::R10, createrepo]
+        }
         suite => vec![suite],
     };
     let mut failed = 0;
@@ -136,6 +154,7 @@ fn main() -> ExitCode {
             Suite::R7 => "r7",
             Suite::R8 => "r8",
             Suite::R10 => "r10",
+            Suite::Createrepo(_) => "createrepo",
             Suite::All => "all",
         };
         match run(name, &suite, &cli.place) {
@@ -168,6 +187,7 @@ fn run(name: &str, suite: &Suite, place: &Place) -> Result<()> {
         Suite::R7 => r7(&path, place),
         Suite::R8 => r8(&path, place),
         Suite::R10 => r10(&path, place),
+        Suite::Createrepo(args) => createrepo(args, &path, place),
         Suite::All => bail!("it is taken apart before"),
     };
     if result.is_err() || place.keep {
@@ -298,6 +318,14 @@ fn r8(directory: &Path, place: &Place) -> Result<()> {
     println!("  jobs wait for workers, calm: {}", calm.text());
     // Below a tenth of a second a factor means nothing.
     within("jobs wait for workers, beside poison", &poisoned, (calm.permille(990) * 2).max(Duration::from_millis(100)))
+}
+
+fn createrepo(args: &Createrepo, directory: &Path, place: &Place) -> Result<()> {
+    let moments = if place.quick { args.moments.min(20) } else { args.moments };
+    let outcome = createrepo::kill(directory, &args.packages, args.seed, moments)?;
+    println!("  {outcome:?}");
+    ensure!(outcome.killed > moments / 2, "too few were killed while they ran");
+    Ok(())
 }
 
 fn r10(directory: &Path, place: &Place) -> Result<()> {
