@@ -19,6 +19,7 @@
 //! the heads of facts are decoded: all else is believed by the checksums of its blocks.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 use tutti_rpm::Package;
 
-use crate::checksum::{Checksum, ChecksumType};
+use crate::checksum::{Checksum, ChecksumType, to_hex};
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::fragment::Fragment;
 use crate::record::{FileIdentity, Record, Wanted, decode_facts, decode_wanted};
@@ -62,6 +63,36 @@ pub struct FileLocator {
     pub mtime: (i64, u32),
     /// Inode.
     pub inode: u64,
+}
+
+/// A locator in short: SHA-256 of its parts, the first 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocatorId(pub [u8; 16]);
+
+impl FileLocator {
+    /// Its short form: the same on all hosts.
+    #[must_use]
+    pub fn id(&self) -> LocatorId {
+        let mut out = Encoder::default();
+        self.encode(&mut out);
+        let mut id = [0; 16];
+        id.copy_from_slice(&Sha256::digest(out.bytes())[..16]);
+        LocatorId(id)
+    }
+
+    fn encode(&self, out: &mut Encoder) {
+        out.text(&self.path);
+        out.u64(self.size);
+        out.raw(&self.mtime.0.to_le_bytes());
+        out.u32(self.mtime.1);
+        out.u64(self.inode);
+    }
+}
+
+impl fmt::Display for LocatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
 }
 
 /// What was learnt of a file besides its record.
@@ -161,12 +192,8 @@ fn encode(
 }
 
 fn encode_file(out: &mut Encoder, file: &KnownFile) {
-    let KnownFile { locator: FileLocator { path, size, mtime, inode }, content: (header, payload), sums } = file;
-    out.text(path);
-    out.u64(*size);
-    out.raw(&mtime.0.to_le_bytes());
-    out.u32(mtime.1);
-    out.u64(*inode);
+    let KnownFile { locator, content: (header, payload), sums } = file;
+    locator.encode(out);
     out.raw(header);
     out.u64(*payload);
     out.length(sums.len());
@@ -242,6 +269,7 @@ impl<'a> Prefix<'a> {
             };
             segment.records.iter().enumerate().map(file)
         })
+        .take(self.records)
     }
 
     /// Reads a block as it is in the file.
@@ -278,23 +306,37 @@ impl<'a> Prefix<'a> {
                 parts
             }));
         }
+        all.truncate(self.records);
         all
     }
 
-    /// The streams as they were: blocks in the file, and what was not in a block yet.
+    /// The streams as they were when the last record had been added: blocks in the file, and what was not in a block
+    /// yet. That may have become a block since, with more records.
     ///
     /// # Errors
-    /// When that cannot be unpacked.
+    /// When that cannot be read or unpacked.
     pub(crate) fn streams(&self) -> Result<[Stream; STREAMS], RecordsError> {
         let mut streams: [Stream; STREAMS] = Default::default();
-        for (number, stream) in streams.iter_mut().enumerate() {
-            let places = self.chain.iter().flat_map(|segment| &segment.places[number]);
-            stream.blocks = places.filter(|place| place.own.is_none()).map(|place| place.block).collect();
-            let Some(last) = self.chain.last() else { continue };
-            let own = last.places[number].last().and_then(|place| Some((&place.block, place.own.as_ref()?)));
-            if let Some((block, packed)) = own {
-                stream.pending = unpack(block, packed).map_err(|what| self.damaged(what))?;
-            }
+        let Some((last, before)) = self.chain.split_last() else { return Ok(streams) };
+        let in_last = self.records - before.iter().map(|segment| segment.records.len()).sum::<usize>();
+        let Some((_, parts)) = in_last.checked_sub(1).and_then(|number| last.records.get(number)) else {
+            return Ok(streams);
+        };
+        for ((number, stream), part) in streams.iter_mut().enumerate().zip(parts) {
+            let full = |segment: &&'a Segment| {
+                let places: &'a [Place] = &segment.places[number];
+                places.iter().filter(|place| place.own.is_none()).map(|place| place.block)
+            };
+            stream.blocks = before.iter().flat_map(full).collect();
+            stream.blocks.extend(full(&last).take(part.block as usize));
+            let unknown = || self.damaged("a record names an unknown block".to_owned());
+            let place = last.places[number].get(part.block as usize).ok_or_else(unknown)?;
+            let unpacked = match &place.own {
+                Some(packed) => unpack(&place.block, packed),
+                None => unpack(&place.block, &self.read(&place.block)?),
+            };
+            stream.pending = unpacked.map_err(|what| self.damaged(what))?;
+            stream.pending.truncate((part.offset + part.length) as usize);
         }
         Ok(streams)
     }
@@ -307,7 +349,7 @@ type BlockCache = VecDeque<((u32, usize, u32), Arc<Vec<u8>>)>;
 pub struct Checkpoints {
     owner: [u8; 32],
     segments: Vec<Segment>,
-    by_path: HashMap<String, Taken>,
+    by_locator: HashMap<LocatorId, Taken>,
     kept: u64,
     cache: Mutex<BlockCache>,
 }
@@ -315,21 +357,21 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// None yet.
     pub fn new(owner: [u8; 32]) -> Self {
-        Self { owner, segments: Vec::new(), by_path: HashMap::new(), kept: 0, cache: Mutex::default() }
+        Self { owner, segments: Vec::new(), by_locator: HashMap::new(), kept: 0, cache: Mutex::default() }
     }
 
     /// Number of files that are known.
     pub fn len(&self) -> usize {
-        self.by_path.len()
+        self.by_locator.len()
     }
 
     /// Whether no file is known.
     pub fn is_empty(&self) -> bool {
-        self.by_path.is_empty()
+        self.by_locator.is_empty()
     }
 
     /// Adds a checkpoint, open as `file`, of the unsealed (or sealed) file of records that is open as `data`. Of two
-    /// records for one path the first added counts. Returns how many records it has. `path` is for messages.
+    /// records of one file the first added counts. Returns how many records it has. `path` is for messages.
     ///
     /// # Errors
     /// When it cannot be read, is damaged, belongs to another owner, or is too large.
@@ -369,7 +411,7 @@ impl Checkpoints {
         let number = self.segments.len() as u32;
         for (record, (file, _)) in segment.records.iter().enumerate() {
             let taken = Taken { segment: number, record: record as u32 };
-            self.by_path.entry(file.locator.path.clone()).or_insert(taken);
+            self.by_locator.entry(file.locator.id()).or_insert(taken);
         }
         let count = segment.records.len();
         self.segments.push(segment);
@@ -378,7 +420,7 @@ impl Checkpoints {
 
     /// The record of a file that looks as it did then.
     pub fn find(&self, locator: &FileLocator) -> Option<(Taken, &KnownFile)> {
-        let taken = *self.by_path.get(&locator.path)?;
+        let taken = *self.by_locator.get(&locator.id())?;
         let (file, _) = self.segments.get(taken.segment as usize)?.records.get(taken.record as usize)?;
         (file.locator == *locator).then_some((taken, file))
     }
@@ -438,17 +480,22 @@ impl Checkpoints {
         let data = &self.segments.get(number)?.data;
         for segment in self.segments.get(number..)? {
             let follows = segment.first as usize == records && segment.first_blocks == blocks;
-            let wanted = files.get(records..).unwrap_or_default();
-            let same = segment.records.len() <= wanted.len()
-                && segment.records.iter().zip(wanted).all(|((file, _), locator)| file.locator == *locator);
-            if !follows || !same || !Arc::ptr_eq(data, &segment.data) {
+            if !follows || !Arc::ptr_eq(data, &segment.data) {
                 break;
             }
-            records += segment.records.len();
+            let wanted = files.get(records..).unwrap_or_default();
+            let same = segment.records.iter().zip(wanted).take_while(|((file, _), locator)| file.locator == **locator);
+            let same = same.count();
+            if same > 0 {
+                records += same;
+                chain.push(segment);
+            }
+            if same < segment.records.len() {
+                break;
+            }
             for (count, places) in blocks.iter_mut().zip(&segment.places) {
                 *count += places.iter().filter(|place| place.own.is_none()).count() as u32;
             }
-            chain.push(segment);
         }
         if records == 0 { None } else { Some(Prefix { first: number as u32, chain, records }) }
     }

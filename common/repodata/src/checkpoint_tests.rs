@@ -101,8 +101,8 @@ fn a_writer_goes_on_from_the_longest_beginning_with_the_same_files() {
     let expected = undisturbed(directory.path(), 500);
     let checkpoints = killed(directory.path(), 500, 60);
     let found = open(&partial, &checkpoints, OWNER).unwrap();
-    // How many files look as they did, and how many records that is: whole checkpoints.
-    for (same, records) in [(500, 480), (480, 480), (479, 420), (60, 60)] {
+    // How many files look as they did, and how many records that is.
+    for (same, records) in [(500, 480), (480, 480), (479, 479), (421, 421), (60, 60), (59, 59), (1, 1)] {
         let mut files = locators(500);
         files[same..].iter_mut().for_each(|locator| locator.size += 1);
         let prefix = found.prefix(&files).unwrap();
@@ -118,7 +118,7 @@ fn a_writer_goes_on_from_the_longest_beginning_with_the_same_files() {
         }
         assert_eq!(writer.seal().unwrap().sha256, expected, "{same} files");
     }
-    assert!(found.prefix(&locators(59)).is_none(), "fewer files than the first checkpoint has");
+    assert_eq!(found.prefix(&locators(59)).unwrap().len(), 59, "fewer files than the first checkpoint has");
     let mut files = locators(500);
     files[0].inode -= 1;
     assert!(found.prefix(&files).is_none());
@@ -221,6 +221,31 @@ fn checkpoints_change_no_byte_of_the_sealed_file_and_outlive_the_seal() {
     let (taken, _) = found.find(&known(99).locator).unwrap();
     assert_eq!(found.record(taken).unwrap().2, package(99));
     assert_eq!(RecordsReader::open(sealed.path).unwrap().len(), 100);
+}
+
+/// With an index of all records, a sealed file gives any number of its first records, as if no other had been added.
+#[test]
+fn a_sealed_file_with_an_index_is_a_beginning_of_any_length() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = RecordsWriter::create(directory.path().join("records")).unwrap();
+    add(&mut writer, 0..500);
+    let (path, files) = (directory.path().join("index"), (0..500).map(known).collect::<Vec<_>>());
+    assert!(writer.write_index(&path, &OWNER, &files[1..]).is_err(), "one file is missing");
+    writer.write_index(&path, &OWNER, &files).unwrap();
+    let sealed = writer.seal().unwrap();
+    assert_eq!(sealed.sha256, undisturbed(directory.path(), 500), "the index changes no byte");
+    let found = open(&sealed.path, &[path], OWNER).unwrap();
+    let (taken, _) = found.find(&known(499).locator).unwrap();
+    assert_eq!(found.record(taken).unwrap().2, package(499));
+    for same in [1, 37, 250, 499, 500] {
+        let mut files = locators(520);
+        files[same..].iter_mut().for_each(|locator| locator.size += 1);
+        let prefix = found.prefix(&files).unwrap();
+        assert_eq!(prefix.len(), same);
+        let mut writer = RecordsWriter::resume(directory.path().join("again"), &prefix).unwrap();
+        add(&mut writer, same as u32..520);
+        assert_eq!(writer.seal().unwrap().sha256, undisturbed(directory.path(), 520), "{same}");
+    }
 }
 
 #[test]

@@ -335,6 +335,28 @@ impl RecordsWriter {
         Ok(size)
     }
 
+    /// Writes, in a file of its own, what finds all records by their package files, which are `files`: a checkpoint that
+    /// leads to the sealed file. Nothing may be added afterwards.
+    ///
+    /// # Errors
+    /// When writing fails, or failed before, or `files` are not as many as the records; the index then does not exist.
+    pub fn write_index(&mut self, path: &Path, owner: &[u8; 32], files: &[KnownFile]) -> Result<u64, RecordsError> {
+        if self.failed || self.parts.len() != files.len() {
+            return Err(RecordsError::TooLarge { path: path.to_owned(), what: "files and records differ in number" });
+        }
+        self.flush_blocks()?;
+        checkpoint::write(path, owner, &Covered::default(), &self.streams, &self.parts, files)
+    }
+
+    fn flush_blocks(&mut self) -> Result<(), RecordsError> {
+        for stream in 0..STREAMS {
+            if !self.streams[stream].pending.is_empty() {
+                self.flush_block(stream).inspect_err(|_| self.failed = true)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes index and footer, flushes to disk and gives the file its name.
     ///
     /// # Errors
@@ -353,11 +375,7 @@ impl RecordsWriter {
     }
 
     fn finish(mut self, flush: bool) -> Result<SealedRecords, RecordsError> {
-        for stream in 0..STREAMS {
-            if !self.streams[stream].pending.is_empty() {
-                self.flush_block(stream)?;
-            }
-        }
+        self.flush_blocks()?;
         let index = self.index();
         let offset = self.position;
         self.put(&index)?;
