@@ -15,6 +15,8 @@ mod trouble;
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
+use rustix::fs::{Mode, OFlags};
+
 pub use chain::chain;
 pub use claim::{Claim, claim_dir};
 pub use trouble::{Trouble, hint_of, trouble, trouble_of};
@@ -58,6 +60,16 @@ pub fn hard_link(original: &Path, link: &Path) -> io::Result<()> {
         }
         other => other,
     }
+}
+
+/// Opens a regular file for reading. Links, pipes and devices are refused, and do not block.
+///
+/// # Errors
+/// Those of `open`, and for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a regular file")) }
 }
 
 /// Makes a symbolic link; one that is there with the same target is as good.

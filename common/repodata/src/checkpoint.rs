@@ -263,13 +263,16 @@ impl<'a> Prefix<'a> {
 
     /// The records' places among the checkpoints, and what is known of their files, in order.
     pub fn files(&self) -> impl Iterator<Item = (Taken, &'a KnownFile)> + use<'_, 'a> {
-        self.chain.iter().zip(self.first..).flat_map(|(segment, number)| {
-            let file = move |(record, file): (usize, &'a (KnownFile, _))| {
-                (Taken { segment: number, record: record as u32 }, &file.0)
-            };
-            segment.records.iter().enumerate().map(file)
-        })
-        .take(self.records)
+        self.chain
+            .iter()
+            .zip(self.first..)
+            .flat_map(|(segment, number)| {
+                let file = move |(record, file): (usize, &'a (KnownFile, _))| {
+                    (Taken { segment: number, record: record as u32 }, &file.0)
+                };
+                segment.records.iter().enumerate().map(file)
+            })
+            .take(self.records)
     }
 
     /// Reads a block as it is in the file.
@@ -323,12 +326,11 @@ impl<'a> Prefix<'a> {
             return Ok(streams);
         };
         for ((number, stream), part) in streams.iter_mut().enumerate().zip(parts) {
-            let full = |segment: &&'a Segment| {
-                let places: &'a [Place] = &segment.places[number];
-                places.iter().filter(|place| place.own.is_none()).map(|place| place.block)
+            let full = |segment: &'a Segment| {
+                segment.places[number].iter().filter(|place| place.own.is_none()).map(|place| place.block)
             };
-            stream.blocks = before.iter().flat_map(full).collect();
-            stream.blocks.extend(full(&last).take(part.block as usize));
+            stream.blocks = before.iter().copied().flat_map(full).collect();
+            stream.blocks.extend(full(last).take(part.block as usize));
             let unknown = || self.damaged("a record names an unknown block".to_owned());
             let place = last.places[number].get(part.block as usize).ok_or_else(unknown)?;
             let unpacked = match &place.own {
@@ -416,6 +418,14 @@ impl Checkpoints {
         let count = segment.records.len();
         self.segments.push(segment);
         count
+    }
+
+    /// All records, and what is known of their files.
+    pub fn files(&self) -> impl Iterator<Item = (Taken, &KnownFile)> {
+        self.segments.iter().zip(0..).flat_map(|(segment, number)| {
+            let records = segment.records.iter().zip(0..);
+            records.map(move |((file, _), record)| (Taken { segment: number, record }, file))
+        })
     }
 
     /// The record of a file that looks as it did then.

@@ -3,6 +3,7 @@
 //! - [`fragment`]: ready-made XML of one package with holes for what depends on the repository;
 //! - [`record`], [`records`]: those fragments and the package's facts in one sealed file, made once per compose;
 //! - [`checkpoint`]: what takes records over from a writer that was killed;
+//! - [`pack`]: sealed files of records that composes share;
 //! - [`frames`]: metadata files cut into frames, so that a change compresses little again;
 //! - [`writer`]: `repodata/` from a manifest of entries and a source of fragments (createrepo), with SQLite databases on
 //!   request;
@@ -22,6 +23,7 @@ pub mod frames;
 pub mod hash_order;
 pub mod location;
 mod ordered;
+pub mod pack;
 mod parse;
 pub mod previous;
 pub mod reader;
@@ -36,7 +38,7 @@ mod sqlite;
 pub mod writer;
 mod xml;
 
-pub use checkpoint::{Checkpoints, FileLocator, KnownFile, Prefix, Taken};
+pub use checkpoint::{Checkpoints, FileLocator, KnownFile, LocatorId, Prefix, Taken};
 pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
 pub use compression::Compression;
 pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};

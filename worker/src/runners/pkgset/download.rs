@@ -198,7 +198,7 @@ fn take_over(context: &JobContext, below: &str, path: &Path, package: &RepoPacka
 
 /// Whether this is the file that the metadata lists: a host that lost its power may have lost some bytes of it.
 fn is_whole(path: &Path, package: &RepoPackage) -> io::Result<bool> {
-    let mut file = resume::open_regular(path)?;
+    let mut file = tutti_files::open_regular(path)?;
     let metadata = file.metadata()?;
     if metadata.len() != package.size || u64::try_from(metadata.mtime()) != Ok(package.mtime) {
         return Ok(false);

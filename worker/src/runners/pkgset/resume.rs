@@ -11,8 +11,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -22,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Mode, OFlags};
 use tutti_distro::layout::package_file_name;
 use tutti_job::{LogicalPath, Volumes};
 use tutti_repodata::{Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken};
@@ -214,13 +212,6 @@ fn usable(
     (same_file && listed && named).then(|| facts(package, locator.size, locator.mtime.0, checksum, known.content))
 }
 
-/// Opens a regular file; links, pipes and devices are refused, and do not block.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is not a regular file")) }
-}
-
 fn add_attempt(context: &JobContext, staging: &Path, checkpoints: &mut Checkpoints) {
     let names = match names(&staging.join(Volumes::CHECKPOINTS)) {
         Ok(names) if names.is_empty() => return,
@@ -228,12 +219,14 @@ fn add_attempt(context: &JobContext, staging: &Path, checkpoints: &mut Checkpoin
         Err(error) => return log!(context, "checkpoints in {} are not used: {error}", staging.display()),
     };
     // Sealed, or as the end of its writer left it.
-    let data = ["out/records.partial", "out/records"].iter().find_map(|name| open_regular(&staging.join(name)).ok());
+    let data = ["out/records.partial", "out/records"]
+        .iter()
+        .find_map(|name| tutti_files::open_regular(&staging.join(name)).ok());
     let Some(data) = data.map(Arc::new) else {
         return log!(context, "checkpoints in {} are not used: what they lead to is gone", staging.display());
     };
     for path in names.into_values() {
-        let added = open_regular(&path)
+        let added = tutti_files::open_regular(&path)
             .map_err(|error| error.to_string())
             .and_then(|file| checkpoints.add(&path, &file, &data).map_err(|error| chain(&error)));
         if let Err(error) = added {

@@ -14,7 +14,7 @@ use tutti_depsolve::UniverseBuilder;
 use tutti_job::{Digest, Hasher, Volumes};
 use tutti_repodata::{RecordId, RecordsReader};
 
-use super::{super::parallel, resume::open_regular};
+use super::super::parallel;
 use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
 /// Packages between two looks at whether the job is cancelled.
@@ -125,7 +125,7 @@ fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, Run
     let note = note_name(context, set);
     for staging in &context.earlier {
         let noted = staging.join(Volumes::CHECKPOINTS).join(&note);
-        let Ok(file) = open_regular(&noted) else { continue };
+        let Ok(file) = tutti_files::open_regular(&noted) else { continue };
         let mut digest = String::new();
         let read = file.take(256).read_to_string(&mut digest);
         let Ok(Ok(digest)) = read.map(|_| digest.parse::<Digest>()) else {
@@ -151,7 +151,7 @@ fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, Run
 
 /// Copies a regular file; the digest and length of what was copied.
 fn copy(from: &Path, to: &Path) -> io::Result<(Digest, u64)> {
-    let mut from = open_regular(from)?;
+    let mut from = tutti_files::open_regular(from)?;
     // A file that grows meanwhile is none of ours.
     let size = from.metadata()?.len();
     let mut tee = Tee(fs::File::create(to)?, Hasher::new());

@@ -1,0 +1,95 @@
+//! Looking at packs: how many, how large, and whether all that is in them can be read.
+
+use std::collections::HashSet;
+use std::io;
+
+use super::{PackDirectory, PackName, entries};
+
+/// What a pack directory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Packs that are used.
+    pub packs: usize,
+    /// Their bytes, with indexes.
+    pub bytes: u64,
+    /// Their records.
+    pub records: usize,
+    /// Package files that have a record.
+    pub files: usize,
+    /// Packs that are not used any more, and removed later.
+    pub unlisted: usize,
+    /// Notes of what composes were made of.
+    pub uses: usize,
+    /// What could not be looked at.
+    pub problems: Vec<String>,
+}
+
+/// One pack, read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackReport {
+    /// Its name.
+    pub name: PackName,
+    /// Its bytes, with the index.
+    pub bytes: u64,
+    /// Records that were read and decoded.
+    pub records: usize,
+    /// The first thing that is wrong with it.
+    pub problem: Option<String>,
+}
+
+impl PackDirectory {
+    /// Counts what there is. Indexes are read, records are not.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn stat(&self) -> io::Result<Stat> {
+        let mut stat = Stat::default();
+        let mut files = HashSet::new();
+        for name in self.list()? {
+            stat.packs += 1;
+            stat.bytes += self.size(&name).unwrap_or(0);
+            match self.open_one(&name) {
+                Ok(pack) => {
+                    stat.records += pack.files().count();
+                    files.extend(pack.files().map(|(_, file)| file.locator.id()));
+                }
+                Err(error) => stat.problems.push(tutti_files::chain(&error)),
+            }
+        }
+        stat.files = files.len();
+        stat.unlisted = entries(&self.unlisted())?.count();
+        let uses = self.list_uses()?;
+        stat.uses = uses.len();
+        stat.problems.extend(uses.values().filter_map(|found| Some(tutti_files::chain(found.as_ref().err()?))));
+        Ok(stat)
+    }
+
+    /// Reads every record of every pack; `seen` is told of each pack.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn verify(&self, mut seen: impl FnMut(&PackReport)) -> io::Result<Vec<PackReport>> {
+        let mut reports = Vec::new();
+        for name in self.list()? {
+            let (mut records, mut problem) = (0, None);
+            match self.open_one(&name) {
+                Ok(pack) => {
+                    for (taken, _) in pack.files() {
+                        match pack.record(taken) {
+                            Ok(_) => records += 1,
+                            Err(error) => {
+                                problem = Some(tutti_files::chain(&error));
+                                break;
+                            }
+                        }
+                    }
+                }
+                Err(error) => problem = Some(tutti_files::chain(&error)),
+            }
+            let report = PackReport { bytes: self.size(&name).unwrap_or(0), name, records, problem };
+            seen(&report);
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+}
