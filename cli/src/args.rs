@@ -7,7 +7,12 @@ use clap::{Args, Parser, Subcommand};
 
 use tutti_controller::run::TakeOver;
 
-use crate::{connect::Address, createrepo::CreaterepoArgs, progress::Format};
+use crate::{
+    connect::Address,
+    createrepo::CreaterepoArgs,
+    progress::Format,
+    records::{RecordsArgs, RecordsCommand},
+};
 
 /// Compose RPM distributions: repositories, install trees and their metadata, from many small jobs
 #[derive(Debug, Parser)]
@@ -85,6 +90,9 @@ Examples:
 
 A link to this program named createrepo_c, modifyrepo_c or mergerepo_c takes the arguments of those tools.")]
     Createrepo(Box<CreaterepoArgs>),
+    /// Look after the package records that composes share: count, verify, collect garbage
+    #[command(subcommand)]
+    Records(RecordsCommand),
     /// Check or print a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -183,6 +191,8 @@ pub(crate) struct ComposeArgs {
     /// Cores that jobs use at once (most jobs use a part of one); all of this machine if not given
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<u32>,
+    #[command(flatten)]
+    pub(crate) records: RecordsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +246,8 @@ pub(crate) struct WorkerArgs {
     /// Start each job by this program, such as `nice -n 5` or an emulator; it must become the job, not start it
     #[arg(long, value_name = "COMMAND")]
     pub(crate) job_prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) records: RecordsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -377,6 +389,8 @@ pub(crate) struct RetryArgs {
     pub(crate) jobs: Vec<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) records: RecordsArgs,
 }
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use crate::{
     },
     compose,
     connect::connect,
-    embedded::{self, Embedded, Reached},
+    embedded::{self, Embedded, Reached, Work},
     progress::{self, Format, status_word},
     report, spec, watch as follow,
 };
@@ -32,17 +32,17 @@ struct Place {
 }
 
 impl Place {
-    /// Reaches the controller of a compose. `work` starts a worker where nobody else composes.
-    async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, work: bool) -> Result<Self> {
+    /// Reaches the controller of a compose. With `work` a worker is started where nobody else composes.
+    async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, work: Option<&Work>) -> Result<Self> {
         if let Some(address) = args.controller()? {
             return Ok(Self { client: connect(&address).await?, embedded: None });
         }
         let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
         let top = embedded::compose_dir(target, compose_id)?;
-        if work {
+        if work.is_some() {
             crate::fsck::refuse_damaged(&top, compose_id).await?;
         }
-        Ok(match embedded::reach(&top, if work { None } else { Some(0) }, take_over.get()).await? {
+        Ok(match embedded::reach(&top, work, take_over.get()).await? {
             Reached::Running(client) => Self { client, embedded: None },
             Reached::Ours(embedded) => Self { client: embedded.client.clone(), embedded: Some(embedded) },
         })
@@ -103,7 +103,7 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
 }
 
 pub(crate) async fn show(args: OneArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
     let result = place.client.show(ShowRequest { compose_id: args.compose_id }).await;
     let asleep = place.is_asleep();
     place.close().await?;
@@ -130,7 +130,7 @@ pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
 }
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
     // Where nobody works no more will come.
     let follow = args.follow && !place.is_asleep();
     if args.follow && !follow {
@@ -155,7 +155,7 @@ async fn print_log(client: &mut ComposeServiceClient<Channel>, request: LogsRequ
 pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
     let CancelArgs { one: args, quiet } = args;
     let id = args.compose_id;
-    let mut place = Place::open(&args.place, &args.take_over, &id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &id, None).await?;
     let result = place.client.cancel(CancelRequest { compose_id: id.clone() }).await;
     let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
     place.close().await?;
@@ -172,7 +172,8 @@ pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
 }
 
 pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, true).await?;
+    let work = Work { jobs: None, records: args.records.get() };
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, Some(&work)).await?;
     let request = RetryRequest { compose_id: args.compose_id.clone(), jobs: args.jobs };
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     let retried = place.client.retry(request).await;
@@ -197,7 +198,7 @@ fn some(names: &[String]) -> String {
 }
 
 pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, false).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
     let id = args.compose_id;
     let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
     let result = place.client.why(WhyRequest { compose_id: id.clone(), job: args.job }).await;

@@ -10,7 +10,7 @@ use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::
 
 use crate::{
     args::{ComposeArgs, OutputArgs},
-    embedded::{self, Embedded, Reached},
+    embedded::{self, Embedded, Reached, Work},
     progress::{self, Format, Reporter},
     report, spec, watch,
 };
@@ -52,13 +52,17 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
     conclude(&result?, &args.output)
 }
 
+fn work(args: &ComposeArgs) -> Work {
+    Work { jobs: args.jobs, records: args.records.get() }
+}
+
 /// Goes on with a compose whose process died or was interrupted. One that is running elsewhere is followed.
 async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     let top = embedded::compose_dir(&args.target_dir, compose_id)?;
     let mut reporter = progress::reporter(args.output.format, args.output.quiet);
     reporter.started(compose_id, &top.display().to_string())?;
     crate::fsck::refuse_damaged(&top, compose_id).await?;
-    let mut embedded = match embedded::reach(&top, args.jobs.map(|jobs| jobs.max(1)), args.take_over.get()).await? {
+    let mut embedded = match embedded::reach(&top, Some(&work(args)), args.take_over.get()).await? {
         Reached::Ours(embedded) => embedded,
         Reached::Running(mut client) => {
             let shown = watch::follow(&mut client, compose_id, reporter.as_mut()).await?;
@@ -81,7 +85,7 @@ async fn compose(
     reporter: &mut dyn Reporter,
 ) -> Result<ShowResponse> {
     let compose_id = prepared.spec.identity.compose_id.clone();
-    let mut embedded = Embedded::start(top, args.jobs.map(|jobs| jobs.max(1)), TakeOver::No).await?;
+    let mut embedded = Embedded::start(top, Some(&work(args)), TakeOver::No).await?;
     let request = spec::request(prepared, target.display().to_string(), String::new())?;
     let result = match embedded.client.submit(request).await {
         Ok(_) => follow(&mut embedded.client, &compose_id, reporter).await,

@@ -21,7 +21,7 @@ use tutti_failpoint::pass;
 use tutti_job::Volumes;
 use tutti_proto::compose::compose_service_client::ComposeServiceClient;
 use tutti_telemetry::task::spawn_named_until_done;
-use tutti_worker::{Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
+use tutti_worker::{Records, Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 
 use crate::connect::{self, Address};
 
@@ -90,6 +90,15 @@ pub(crate) async fn running(top: &Path) -> Option<ComposeServiceClient<Channel>>
     connect::connect(&address.trim().parse().ok()?).await.ok()
 }
 
+/// What a worker of this process is given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Work {
+    /// Cores; all of this machine if not given.
+    pub(crate) jobs: Option<u32>,
+    /// Where package records are.
+    pub(crate) records: Records,
+}
+
 /// Who works on a compose.
 pub(crate) enum Reached {
     /// Another process.
@@ -101,13 +110,13 @@ pub(crate) enum Reached {
 /// Connects to the process that has the compose in `top`, or becomes it: see [`Embedded::start`].
 ///
 /// A process that begins or ends has the state and cannot be reached; `tutti show` does so for a moment.
-pub(crate) async fn reach(top: &Path, jobs: Option<u32>, take_over: TakeOver) -> Result<Reached> {
+pub(crate) async fn reach(top: &Path, work: Option<&Work>, take_over: TakeOver) -> Result<Reached> {
     let deadline = Instant::now() + BUSY;
     loop {
         if let Some(client) = running(top).await {
             return Ok(Reached::Running(client));
         }
-        let error = match Embedded::start(top, jobs, take_over).await {
+        let error = match Embedded::start(top, work, take_over).await {
             Ok(embedded) => return Ok(Reached::Ours(embedded)),
             Err(error) => error,
         };
@@ -120,8 +129,8 @@ pub(crate) async fn reach(top: &Path, jobs: Option<u32>, take_over: TakeOver) ->
 }
 
 impl Embedded {
-    /// Starts a controller on the compose's own state, and a worker for `jobs` cores unless `jobs` is `Some(0)`.
-    pub(crate) async fn start(top: &Path, jobs: Option<u32>, take_over: TakeOver) -> Result<Self> {
+    /// Starts a controller on the compose's own state, and a worker if there is `work` for one.
+    pub(crate) async fn start(top: &Path, work: Option<&Work>, take_over: TakeOver) -> Result<Self> {
         let state = top.join(STATE);
         if let Some(parent) = state.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -142,10 +151,7 @@ impl Embedded {
         pass("embedded.address.written");
         let tracker = TaskTracker::new();
         let controller = spawn_named_until_done("embedded controller", &tracker, controller.serve(bound, false));
-        let worker = match jobs {
-            Some(0) => None,
-            _ => Some(worker(&tracker, top, &socket, jobs)?),
-        };
+        let worker = work.map(|work| worker(&tracker, top, &socket, work)).transpose()?;
         let client = connect::connect(&address).await?;
         Ok(Self { client, top: top.to_owned(), stop, worker, controller, _socket_dir: socket_dir })
     }
@@ -170,14 +176,15 @@ impl Embedded {
 
 type RunningWorker = (Shutdown, JoinHandle<Result<(), WorkerError>>);
 
-fn worker(tracker: &TaskTracker, top: &Path, socket: &Path, jobs: Option<u32>) -> Result<RunningWorker> {
+fn worker(tracker: &TaskTracker, top: &Path, socket: &Path, work: &Work) -> Result<RunningWorker> {
     let state_dir = top.join(Volumes::STAGING).join("worker");
     let mut config = WorkerConfig::new("local", socket.display().to_string(), state_dir)?;
     // Whoever owns the compose's state is alone with its directories.
     config.state_guard = StateGuard::Caller;
-    if let Some(jobs) = jobs {
-        config.cpu_milli = jobs.saturating_mul(1000);
+    if let Some(jobs) = work.jobs {
+        config.cpu_milli = jobs.max(1).saturating_mul(1000);
     }
+    config.records = work.records.clone();
     let shutdown = Shutdown::default();
     let task = spawn_named_until_done("embedded worker", tracker, Box::pin(Worker::run(config, shutdown.clone())));
     Ok((shutdown, task))

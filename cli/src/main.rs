@@ -18,6 +18,7 @@ mod dropin;
 mod embedded;
 mod fsck;
 mod progress;
+mod records;
 mod report;
 mod serve;
 mod spec;
@@ -53,9 +54,12 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    if let Command::Createrepo(args) = cli.command {
-        return ended(createrepo::run(*args));
-    }
+    let command = match cli.command {
+        Command::Createrepo(args) => return ended(createrepo::run(*args)),
+        Command::Records(command) => return ended(records::run(command)),
+        command => command,
+    };
+    let cli = Cli { command, global: cli.global };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -130,7 +134,7 @@ async fn run(cli: Cli) -> Result<u8> {
         Command::Drain(args) => client::drain(args).await,
         Command::Config(command) => config_command::run(command),
         // Handled before the runtime starts.
-        Command::Createrepo(_) | Command::RunJob => Ok(1),
+        Command::Createrepo(_) | Command::Records(_) | Command::RunJob => Ok(1),
     }
 }
 

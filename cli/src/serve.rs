@@ -72,6 +72,7 @@ pub(crate) async fn worker(args: WorkerArgs) -> Result<u8> {
         config.set_job_prefix(prefix.split_ascii_whitespace());
     }
     config.maps = args.maps.iter().map(|text| map(text)).collect::<Result<_>>()?;
+    config.records = args.records.get();
     let shutdown = Shutdown::default();
     let tracker = TaskTracker::new();
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -22,7 +22,7 @@ use tokio::{
 use tutti_job::{Fence, Volumes};
 
 use crate::{
-    FailureClass, OrFail as _, RunnerError, child,
+    FailureClass, OrFail as _, RunnerError, child, packs,
     process::{Family, MARKER, Spawner},
     sandbox,
     wire::{Ending, Failure, Line, MAX_LINE, Report, Request, SandboxMode, to_hex},
@@ -130,6 +130,15 @@ pub(crate) async fn run(
     }
 }
 
+/// Keeps what a successful job left for other composes. What a person should know of it is returned.
+async fn keep_records(order: &Order) -> Option<String> {
+    let (volumes, job) = (order.volumes.clone(), order.job_name.clone());
+    // On a thread of its own: the volume may hang.
+    let kept = tokio::task::spawn_blocking(move || packs::keep(&volumes, &job)).await;
+    let error = kept.unwrap_or_else(|error| Err(error.to_string())).err()?;
+    Some(format!("the package records of {} are not kept for other composes: {error}", order.job_name))
+}
+
 /// What a process of the job, whose staging directory was made, has come to: a failure where somebody has removed that
 /// directory says so. What the job met is a consequence, and another attempt has a directory of its own.
 async fn undermined(order: &Order, failure: Failure) -> Failure {
@@ -203,7 +212,12 @@ async fn attempt(
             let ending = Ending::Failure(undermined(order, failure).await);
             return Ok(Report { ending, counters, cpu_ms, peak_memory });
         }
-        End::Reported(report) => return Ok(report),
+        End::Reported(mut report) => {
+            if let Ending::Success { warnings, .. } = &mut report.ending {
+                warnings.extend(keep_records(order).await);
+            }
+            return Ok(report);
+        }
         End::Stopped(stop) => stop.failure,
         End::Broken(text) => RunnerError::infra(format!("{} reported nonsense: {text}", order.job_name)).into(),
         // The result may stand in the pipe though the exit was noticed first.

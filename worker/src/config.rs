@@ -27,6 +27,8 @@ pub struct WorkerConfig {
     pub kinds: Vec<JobKind>,
     /// Directories that lie elsewhere on this host: (as the controller has it, here). First match.
     pub maps: Vec<(PathBuf, PathBuf)>,
+    /// Where package records are that composes share.
+    pub records: Records,
     /// Program of the child processes: this one, or the first word of [`set_job_prefix`](Self::set_job_prefix).
     pub executable: PathBuf,
     /// Its arguments: `run-job`.
@@ -75,6 +77,7 @@ impl WorkerConfig {
             memory_bytes: host_memory().unwrap_or(1 << 30),
             kinds: JobKind::ALL.to_vec(),
             maps: Vec::new(),
+            records: Records::default(),
             executable: std::env::current_exe()?,
             arguments: vec!["run-job".into()],
             sandbox: SandboxMode::BestEffort,
@@ -85,6 +88,18 @@ impl WorkerConfig {
             orphan_grace: Duration::from_secs(15 * 60),
         })
     }
+}
+
+/// Where package records are that composes share: what one compose read, others need not read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// In `.tutti-records` beside each compose's directory.
+    #[default]
+    BesideComposes,
+    /// In one directory of this host, for all composes.
+    In(PathBuf),
+    /// Nowhere: each compose reads all its packages.
+    Nowhere,
 }
 
 impl WorkerConfig {

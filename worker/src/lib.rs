@@ -13,6 +13,7 @@ mod config;
 pub mod error;
 mod journal;
 mod offer;
+mod packs;
 mod process;
 pub mod report;
 pub mod runner;
@@ -23,7 +24,7 @@ mod state;
 pub mod wire;
 mod worker;
 
-pub use config::{Shutdown, StateGuard, WorkerConfig, WorkerError};
+pub use config::{Records, Shutdown, StateGuard, WorkerConfig, WorkerError};
 pub use error::{FailureClass, OrFail, RunnerError};
 pub use runner::{Access, JobContext, Output, RunnerFn, Runners};
 pub use session::Tls;

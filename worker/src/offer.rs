@@ -8,6 +8,7 @@ use tutti_proto::worker::{self as proto, Outcome, outcome};
 use crate::{
     FailureClass, RunnerError,
     attempt::{Finished, Order},
+    config::Records,
     error::one_line,
     state::{Facts, Key},
     wire::Ending,
@@ -49,13 +50,18 @@ pub(crate) fn order(key: &Key, offer: proto::Offer, facts: &Facts) -> Result<Ord
     if offer.job_name.len() > MAX_NAME || offer.job_name.chars().any(char::is_control) {
         return Err(Refusal::hard("the job's name is no name"));
     }
-    let mut volumes = Volumes { top: "/".into(), staging: None, maps: facts.maps.clone() };
+    let mut volumes = Volumes { top: "/".into(), staging: None, maps: facts.maps.clone(), records: None };
     volumes.top =
         volumes.resolve(&path(&offer.compose_dir, Root::File)?).map_err(|error| Refusal::hard(error.to_string()))?;
     if volumes.top.parent().is_none() {
         return Err(Refusal::hard("the compose's directory is /"));
     }
     volumes.staging = Some(volumes.staging_of(&key.fence));
+    volumes.records = match &facts.records {
+        Records::BesideComposes => volumes.records_beside(),
+        Records::In(directory) => Some(directory.clone()),
+        Records::Nowhere => None,
+    };
     let log = path(&offer.log, Root::Top)?;
     if !log.rest().starts_with("logs/") {
         return Err(Refusal::hard(format!("{log} is not below top:logs/")));

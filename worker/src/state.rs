@@ -18,6 +18,7 @@ use tutti_proto::worker::{
 use crate::{
     FailureClass, RunnerError,
     attempt::{Order, Status, Stop},
+    config::Records,
     offer::{self, Refusal},
 };
 
@@ -83,6 +84,7 @@ pub(crate) struct Facts {
     pub(crate) capacity: Resources,
     pub(crate) kinds: BTreeSet<JobKind>,
     pub(crate) maps: Vec<(PathBuf, PathBuf)>,
+    pub(crate) records: Records,
     /// First pause before an outcome is sent again; it doubles up to `resend_limit`.
     pub(crate) resend: Duration,
     pub(crate) resend_limit: Duration,

@@ -10,6 +10,7 @@ fn state() -> State {
         capacity: Resources { cpu_milli: 4000, memory_bytes: 1 << 30, disk_bytes: 0 },
         kinds: [JobKind::Trim].into(),
         maps: vec![("/srv".into(), "/nfs/srv".into())],
+        records: Records::BesideComposes,
         resend: Duration::from_secs(1),
         resend_limit: Duration::from_secs(5),
     })

@@ -105,6 +105,7 @@ impl Worker {
             capacity,
             kinds: config.kinds.iter().copied().collect(),
             maps: config.maps.clone(),
+            records: config.records.clone(),
             resend: config.resend,
             resend_limit: Duration::from_secs(5).max(config.resend),
         });

@@ -159,12 +159,15 @@ pub struct Volumes {
     pub staging: Option<PathBuf>,
     /// Prefixes of `file:` paths that lie elsewhere on this host: (as the configuration has it, here). First match.
     pub maps: Vec<(PathBuf, PathBuf)>,
+    /// The directory of package records that all composes share, if there is one. It need not exist.
+    #[serde(default)]
+    pub records: Option<PathBuf>,
 }
 
 impl Volumes {
     /// Volumes of a compose in `top`, with no staging directory and no mapping.
     pub fn new(top: impl Into<PathBuf>) -> Self {
-        Self { top: top.into(), staging: None, maps: Vec::new() }
+        Self { top: top.into(), staging: None, maps: Vec::new(), records: None }
     }
 
     /// Returns the path on this host.
@@ -190,6 +193,13 @@ impl Volumes {
             }
         }
         path.to_owned()
+    }
+
+    /// Where package records are if nothing else is said: beside the compose's directory, so that all composes of a
+    /// target directory share them. The name is none that a compose may have.
+    #[must_use]
+    pub fn records_beside(&self) -> Option<PathBuf> {
+        Some(self.top.parent()?.join(".tutti-records"))
     }
 
     /// The blob directory, below the compose's directory.

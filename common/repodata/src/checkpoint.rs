@@ -23,6 +23,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
@@ -86,6 +87,27 @@ impl FileLocator {
         out.raw(&self.mtime.0.to_le_bytes());
         out.u32(self.mtime.1);
         out.u64(self.inode);
+    }
+}
+
+/// Not 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not 32 hexadecimal digits")]
+pub struct NoLocatorId;
+
+impl FromStr for LocatorId {
+    type Err = NoLocatorId;
+
+    fn from_str(text: &str) -> Result<Self, NoLocatorId> {
+        let mut id = [0; 16];
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(NoLocatorId);
+        }
+        for (byte, place) in id.iter_mut().zip((0..).step_by(2)) {
+            let digits = text.get(place..place + 2).ok_or(NoLocatorId)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| NoLocatorId)?;
+        }
+        Ok(Self(id))
     }
 }
 

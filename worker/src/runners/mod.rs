@@ -22,6 +22,7 @@ mod tree_info;
 mod trim;
 
 pub use self::pkgset::download::remote_repository;
+pub(crate) use self::pkgset::packs::left_in as pkgset_leftovers;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 

@@ -127,7 +127,7 @@ impl PackDirectory {
         let mut used = HashSet::new();
         for (path, found) in self.list_uses()? {
             match found {
-                Ok(found) if is_gone(&found.compose) => {
+                Ok(found) if is_gone(&self.root().join(&found.compose)) => {
                     report.forgotten += 1;
                     if !options.dry_run {
                         tutti_files::remove_file(&path)?;

@@ -61,7 +61,7 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
     match tutti_files::hard_link(from, to) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) if matches!(tutti_files::trouble(&error), Some(_)) => return Err(error),
+        Err(error) if tutti_files::trouble(&error).is_some() => return Err(error),
         // Another file system, or one without hard links, or a file that has too many.
         Err(_) => {}
     }

@@ -21,7 +21,7 @@ const MAX_SIZE: u64 = 256 << 20;
 /// The package files of one compose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
-    /// Directory of the compose: as long as it exists, its records are kept.
+    /// Directory of the compose, from that of the records: as long as it exists, its records are kept.
     pub compose: PathBuf,
     /// Package files.
     pub files: HashSet<LocatorId>,
@@ -69,7 +69,7 @@ impl Use {
                 let whole = count.parse() == Ok(files.len()) && lines.next().is_none() && text.ends_with('\n');
                 return if whole { Ok(Self { compose: compose.into(), files }) } else { Err("it has another length") };
             }
-            files.insert(parse_id(line).ok_or("it has a line that is no locator")?);
+            files.insert(line.parse().map_err(|_| "it has a line that is no locator")?);
         }
         Err("its end is missing")
     }
@@ -79,23 +79,11 @@ impl Use {
         sorted.sort_unstable();
         let mut text = format!("{FIRST}\ncompose {compose}\n");
         for id in sorted {
-            text.push_str(&to_hex(&id.0));
-            text.push('\n');
+            text.push_str(&format!("{id}\n"));
         }
         text.push_str(&format!("end {}\n", files.len()));
         text
     }
-}
-
-fn parse_id(line: &str) -> Option<LocatorId> {
-    let mut id = [0; 16];
-    if line.len() != 32 || !line.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, place) in id.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(line.get(place..place + 2)?, 16).ok()?;
-    }
-    Some(LocatorId(id))
 }
 
 impl PackDirectory {
@@ -106,7 +94,10 @@ impl PackDirectory {
     /// When the note cannot be written.
     pub fn note_use(&self, compose: &Path, job: &str, files: &HashSet<LocatorId>) -> io::Result<()> {
         let unfit = || io::Error::other("the compose's directory has a name that is not one line of UTF-8");
-        let name = compose.to_str().filter(|name| !name.contains('\n')).ok_or_else(unfit)?;
+        // Hosts may have the volume at different places; a compose beside the records is found from all of them.
+        let beside = compose.parent().filter(|parent| Some(*parent) == self.root.parent()).and(compose.file_name());
+        let noted = beside.map_or_else(|| compose.to_owned(), |name| Path::new("..").join(name));
+        let name = noted.to_str().filter(|name| !name.contains('\n')).ok_or_else(unfit)?;
         let mut key = Sha256::new();
         for part in [name, "\n", job] {
             key.update(part.as_bytes());
@@ -137,6 +128,12 @@ mod tests {
         packs.note_use(compose, "pkgset.1", &HashSet::new()).unwrap();
         packs.note_use(compose, "pkgset.1", &files).unwrap();
         packs.note_use(compose, "pkgset.2", &files).unwrap();
+        let beside = directory.path().join("F-45");
+        packs.note_use(&beside, "pkgset", &HashSet::new()).unwrap();
+        let found = packs.list_uses().unwrap();
+        let (path, _) = found.iter().find(|(_, found)| found.as_ref().unwrap().files.is_empty()).unwrap();
+        assert_eq!(Use::read(path).unwrap().compose, Path::new("../F-45"), "wherever the volume is");
+        fs::remove_file(path).unwrap();
         let found = packs.list_uses().unwrap();
         assert_eq!(found.len(), 2, "one for each job");
         for (path, found) in found {

@@ -25,7 +25,7 @@ use reqwest::{
 use tutti_job::{Digest, LogicalPath, Root};
 use tutti_repodata::{RepoPackage, Repository, RepositoryError};
 
-use super::{resume, sources::SourceFile};
+use super::sources::SourceFile;
 use crate::{FailureClass, JobContext, OrFail as _, RunnerError, log, runners::parallel};
 
 /// Output tree of downloads.

@@ -4,7 +4,7 @@
 //! the facts, the same pass gives its checksum, and its metadata fragments are made there and then. Facts are kept in
 //! short only; universes are compiled from the finished records, so memory does not grow with file lists.
 //!
-//! What an earlier attempt read is taken over: [`resume`].
+//! What an earlier attempt or another compose read is taken over: [`resume`], [`packs`].
 //!
 //! Outputs: `records`; for each arch `set/ARCH` and `universe/ARCH`, whose origins are places in the set; `downloads`,
 //! if a repository is remote. A lookaside has universes alone.
@@ -12,6 +12,7 @@
 mod choose;
 pub(crate) mod download;
 mod lookaside;
+pub(crate) mod packs;
 mod read;
 pub(crate) mod resume;
 mod sources;
@@ -26,8 +27,9 @@ use tutti_repodata::{ChecksumType, RecordsWriter};
 use super::parallel;
 use crate::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 use choose::{Files, Notes};
+use packs::Keeper;
 use read::{Buffers, Facts};
-use resume::{Checkpointer, Earlier, Pace};
+use resume::{Checkpointer, Earlier, Origin, Pace};
 use sources::{Listing, Place};
 
 /// Runs the job.
@@ -70,6 +72,7 @@ pub(super) fn access(context: &JobContext) -> Result<Access, RunnerError> {
         }
     }
     access.reads.extend(context.earlier.iter().cloned());
+    access.reads.extend(context.volumes.records.clone());
     if access.network {
         access.hard_links_from = download::earlier(context).collect();
     }
@@ -88,27 +91,36 @@ fn read_all(
     let path = context.output_path("records")?;
     let failed = || format!("failed to write {}", path.display());
     let earlier = Earlier::open(context);
+    let looks = earlier.look(context, &listing.files)?;
+    let missing = listing.files.len() - earlier.in_packs(&looks);
     let mut checkpointer = Checkpointer::new(context, pace);
-    let (mut writer, mut facts) = match earlier.beginning(context, kind, &listing.files, &path)? {
+    let (mut writer, mut facts, mut keeper) = match earlier.beginning(context, kind, &listing.files, &looks, &path)? {
         Some(mut beginning) => {
+            let begun = beginning.origin == Origin::Attempt;
+            let mut keeper = Keeper::new(context, missing, listing.files.len(), begun);
+            keeper.begins_with(&beginning.known);
             checkpointer.begins_with(&mut beginning.writer, beginning.known);
-            (beginning.writer, beginning.facts)
+            (beginning.writer, beginning.facts, keeper)
         }
-        None => (RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?, Vec::new()),
+        None => {
+            let writer = RecordsWriter::create(&path).or_fail(FailureClass::Tool, failed)?;
+            (writer, Vec::new(), Keeper::new(context, missing, listing.files.len(), false))
+        }
     };
     let first = facts.len();
     let (rest, total) = (&listing.files[first..], listing.files.len() as u64);
     let read = |buffers: &mut Buffers, file: &sources::SourceFile| match earlier.take(context, kind, file) {
         Some(found) => Ok(found),
-        None => read::read(context, kind, buffers, file),
+        None => Ok((read::read(context, kind, buffers, file)?, Origin::File)),
     };
     for (facts, file) in facts.iter().zip(&listing.files) {
         warn_of_other_name(context, file, facts);
     }
-    let done = parallel::ordered(context, rest, Buffers::default, read, |index, found| {
+    let done = parallel::ordered(context, rest, Buffers::default, read, |index, (found, origin)| {
         context.progress.set("read packages", (first + index) as u64 + 1, total);
         warn_of_other_name(context, &rest[index], &found.facts);
         writer.add_record(&found.record).or_fail(FailureClass::Tool, failed)?;
+        keeper.added(&found.record, &found.known, origin);
         checkpointer.added(&mut writer, found.known);
         facts.push(found.facts);
         Ok(())
@@ -118,10 +130,8 @@ fn read_all(
         return Err(error);
     }
     checkpointer.complete(&mut writer);
-    if !context.earlier.is_empty() {
-        let (taken, total) = (earlier.taken(), listing.files.len() as u64);
-        log!(context, "{taken} of {total} packages were taken over from earlier attempts, {} read", total - taken);
-    }
+    keeper.finish(&mut writer);
+    earlier.tell(context, total);
     let sealed = writer.seal().or_fail(FailureClass::Tool, failed)?;
     context.counters.add("records_bytes", sealed.size);
     let digest: Digest = sealed.sha256.parse().or_fail(FailureClass::Tool, failed)?;

@@ -1,4 +1,4 @@
-//! Going on where an earlier attempt at the same job ended, whatever ended it.
+//! Going on where an earlier attempt at the same job ended, whatever ended it, and with what other composes have read.
 //!
 //! While packages are read, checkpoints are sealed in `staging/checkpoints`: [`tutti_repodata::checkpoint`]. A later
 //! attempt takes from them the records of files that look as they did, and reads the others. Where the first files are
@@ -6,7 +6,9 @@
 //! outputs are the same bytes: records are added in the same order, and nothing of an output depends on where a record
 //! came from.
 //!
-//! What earlier attempts left is foreign matter: damaged checkpoints are noted in the log and ignored, and a record
+//! Packs of records that other composes made ([`tutti_repodata::pack`]) serve in the same way.
+//!
+//! What others left is foreign matter: damaged checkpoints are noted in the log and ignored, and a record
 //! counts only if all that can be checked without reading its file fits.
 
 use std::{
@@ -23,7 +25,10 @@ use std::{
 
 use tutti_distro::layout::package_file_name;
 use tutti_job::{LogicalPath, Volumes};
-use tutti_repodata::{Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken};
+use tutti_repodata::{
+    Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken,
+    pack::{self, PackDirectory},
+};
 use tutti_rpm::Package;
 
 use super::{
@@ -63,15 +68,27 @@ pub(super) fn locator(logical: &LogicalPath, metadata: &fs::Metadata) -> FileLoc
     }
 }
 
-/// What earlier attempts read.
+/// Where a record came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Its package file.
+    File,
+    /// An earlier attempt at this job.
+    Attempt,
+    /// Another compose.
+    Pack,
+}
+
+/// What earlier attempts and other composes read.
 pub(super) struct Earlier {
-    checkpoints: Checkpoints,
-    taken: AtomicU64,
+    /// In the order in which they are asked.
+    sets: [(Origin, Checkpoints); 2],
+    taken: [AtomicU64; 2],
     notes: AtomicU64,
 }
 
 impl Earlier {
-    /// Looks at the staging directories of earlier attempts, the newest first.
+    /// Looks at the staging directories of earlier attempts, the newest first, and at the packs of all composes.
     pub(super) fn open(context: &JobContext) -> Self {
         let mut checkpoints = Checkpoints::new(*context.spec.key().as_bytes());
         for staging in &context.earlier {
@@ -80,16 +97,71 @@ impl Earlier {
         if !checkpoints.is_empty() {
             log!(context, "earlier attempts left the records of {} packages", checkpoints.len());
         }
-        Self { checkpoints, taken: AtomicU64::new(0), notes: AtomicU64::new(0) }
+        let packs = match &context.volumes.records {
+            Some(directory) => {
+                context.progress.set("look for package records", 0, 0);
+                PackDirectory::new(directory).open(&mut |note| log!(context, "{note}"))
+            }
+            None => Checkpoints::new(pack::OWNER),
+        };
+        let sets = [(Origin::Attempt, checkpoints), (Origin::Pack, packs)];
+        Self { sets, taken: Default::default(), notes: AtomicU64::new(0) }
     }
 
-    /// How many packages were taken over.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    fn is_empty(&self) -> bool {
+        self.sets.iter().all(|(_, set)| set.is_empty())
     }
 
-    /// Starts the file of records at `path` with what the first files of `sources` have in common with those of an
-    /// earlier attempt. With none, all are to be added.
+    /// Says in the log how much was taken over.
+    pub(super) fn tell(&self, context: &JobContext, total: u64) {
+        let [attempts, packs] = self.taken.each_ref().map(|taken| taken.load(Ordering::Relaxed));
+        if !context.earlier.is_empty() {
+            let read = total - attempts - packs;
+            log!(context, "{attempts} of {total} packages were taken over from earlier attempts, {read} read");
+        }
+        if packs > 0 {
+            log!(context, "{packs} of {total} packages were read by other composes");
+        }
+    }
+
+    /// How all files look now, if that can be of use; otherwise nothing.
+    ///
+    /// # Errors
+    /// Cancellation alone.
+    pub(super) fn look(
+        &self,
+        context: &JobContext,
+        sources: &[SourceFile],
+    ) -> Result<Vec<Option<FileLocator>>, RunnerError> {
+        let mut looks = Vec::new();
+        if self.is_empty() {
+            return Ok(looks);
+        }
+        looks.reserve(sources.len());
+        let look = |(): &mut (), source: &SourceFile| {
+            Ok(fs::metadata(&source.path).ok().map(|metadata| locator(&source.logical, &metadata)))
+        };
+        parallel::ordered(
+            context,
+            sources,
+            || (),
+            look,
+            |_, found| {
+                looks.push(found);
+                Ok(())
+            },
+        )?;
+        Ok(looks)
+    }
+
+    /// How many files that look so are in packs.
+    pub(super) fn in_packs(&self, looks: &[Option<FileLocator>]) -> usize {
+        let [_, (_, packs)] = &self.sets;
+        looks.iter().flatten().filter(|look| packs.find(look).is_some()).count()
+    }
+
+    /// Starts the file of records at `path` with what the first files of `sources`, which look like `looks`, have in
+    /// common with those of an earlier attempt or another compose. With none, all are to be added.
     ///
     /// # Errors
     /// Cancellation alone: what cannot be taken over is noted in the log.
@@ -98,32 +170,16 @@ impl Earlier {
         context: &JobContext,
         kind: ChecksumType,
         sources: &[SourceFile],
+        looks: &[Option<FileLocator>],
         path: &Path,
     ) -> Result<Option<Beginning>, RunnerError> {
-        if self.checkpoints.is_empty() {
-            return Ok(None);
-        }
-        let mut locators = Vec::with_capacity(sources.len());
-        let look = |(): &mut (), source: &SourceFile| {
-            Ok(fs::metadata(&source.path).ok().map(|metadata| locator(&source.logical, &metadata)))
-        };
-        let mut whole = true;
-        parallel::ordered(
-            context,
-            sources,
-            || (),
-            look,
-            |_, found| {
-                whole &= found.is_some();
-                locators.extend(found.filter(|_| whole));
-                Ok(())
-            },
-        )?;
-        let Some(prefix) = self.checkpoints.prefix(&locators) else { return Ok(None) };
+        let looks: Vec<FileLocator> = looks.iter().map_while(Clone::clone).collect();
+        let found = self.sets.iter().filter_map(|(origin, set)| Some((*origin, set, set.prefix(&looks)?)));
+        let Some((origin, set, prefix)) = found.max_by_key(|(.., prefix)| prefix.len()) else { return Ok(None) };
         let known: Vec<_> = prefix.files().zip(sources).collect();
         let mut facts = Vec::with_capacity(known.len());
         let decode = |(): &mut (), ((place, known), source): &((Taken, &KnownFile), &SourceFile)| {
-            Ok(self.checkpoints.head(*place).map_err(|error| chain(&error)).and_then(|(identity, package)| {
+            Ok(set.head(*place).map_err(|error| chain(&error)).and_then(|(identity, package)| {
                 usable(kind, source, known, &identity, package).ok_or_else(|| "it does not fit its file".to_owned())
             }))
         };
@@ -134,6 +190,7 @@ impl Earlier {
             || (),
             decode,
             |index, found| {
+                context.progress.set("take over packages", index as u64 + 1, known.len() as u64);
                 match found {
                     Ok(found) => facts.push(found),
                     Err(error) => {
@@ -149,10 +206,10 @@ impl Earlier {
         };
         match writer {
             Ok(writer) => {
-                self.count(context, facts.len() as u64);
+                self.count(context, origin, facts.len() as u64);
                 context.counters.add("records_kept", facts.len() as u64);
                 let known = known.into_iter().map(|((_, known), _)| known.clone()).collect();
-                Ok(Some(Beginning { writer, facts, known }))
+                Ok(Some(Beginning { writer, facts, known, origin }))
             }
             Err(error) => {
                 log!(context, "the beginning of the records is made again, not taken over: {error}");
@@ -162,34 +219,48 @@ impl Earlier {
     }
 
     /// The record of a file that looks as it did when it was read. With none, the file is to be read.
-    pub(super) fn take(&self, context: &JobContext, kind: ChecksumType, source: &SourceFile) -> Option<Found> {
-        if self.checkpoints.is_empty() {
+    pub(super) fn take(
+        &self,
+        context: &JobContext,
+        kind: ChecksumType,
+        source: &SourceFile,
+    ) -> Option<(Found, Origin)> {
+        if self.is_empty() {
             return None;
         }
+        // Not as it looked when the job began: that may be a while ago.
         let locator = locator(&source.logical, &fs::metadata(&source.path).ok()?);
-        let (place, known) = self.checkpoints.find(&locator)?;
-        let (record, identity, package) = match self.checkpoints.record(place) {
-            Ok(found) => found,
-            Err(error) => {
-                if self.notes.fetch_add(1, Ordering::Relaxed) < MAX_NOTES {
-                    log!(context, "{} is read again: {}", source.path.display(), chain(&error));
+        self.sets.iter().find_map(|(origin, set)| {
+            let (place, known) = set.find(&locator)?;
+            let (record, identity, package) = match set.record(place) {
+                Ok(found) => found,
+                Err(error) => {
+                    if self.notes.fetch_add(1, Ordering::Relaxed) < MAX_NOTES {
+                        log!(context, "{} is read again: {}", source.path.display(), chain(&error));
+                    }
+                    return None;
                 }
-                return None;
-            }
-        };
-        let facts = usable(kind, source, known, &identity, package)?;
-        self.count(context, 1);
-        Some(Found { facts, record, known: known.clone() })
+            };
+            let facts = usable(kind, source, known, &identity, package)?;
+            self.count(context, *origin, 1);
+            Some((Found { facts, record, known: known.clone() }, *origin))
+        })
     }
 
-    fn count(&self, context: &JobContext, taken: u64) {
-        self.taken.fetch_add(taken, Ordering::Relaxed);
-        context.counters.add("rpm_files_taken_over", taken);
+    fn count(&self, context: &JobContext, origin: Origin, taken: u64) {
+        let (number, counter) = match origin {
+            Origin::File => return,
+            Origin::Attempt => (0, "rpm_files_taken_over"),
+            Origin::Pack => (1, "rpm_files_known"),
+        };
+        self.taken[number].fetch_add(taken, Ordering::Relaxed);
+        context.counters.add(counter, taken);
     }
 }
 
-/// What an earlier attempt leaves of a file of records.
+/// What an earlier attempt or another compose leaves of a file of records.
 pub(super) struct Beginning {
+    pub(super) origin: Origin,
     /// The records are in it.
     pub(super) writer: RecordsWriter,
     pub(super) facts: Vec<Facts>,

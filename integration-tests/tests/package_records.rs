@@ -1,0 +1,131 @@
+//! Package records that composes share: what one has read, no other reads again.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tutti_integration_tests::{
+    compose::{Compose, Run, jobs},
+    program::{LIMIT, kill_group, run, spawn, tutti},
+    scratch::Scratch,
+    sources, tree,
+};
+
+const DATE: &str = "20260102";
+
+fn fixed() -> Run {
+    Run::default().with(&["--date", DATE]).env("SOURCE_DATE_EPOCH", "1767312000")
+}
+
+fn composed(config: &Path, target: &Path) -> Compose {
+    fixed().compose(config, target, 0).0
+}
+
+/// The sum of a counter over all attempts.
+fn counted(compose: &Compose, name: &str) -> u64 {
+    let attempts = jobs(&compose.show()).into_values().flat_map(|job| job["attempts"].as_array().cloned().unwrap());
+    attempts.filter_map(|attempt: Value| attempt["counters"][name].as_u64()).sum()
+}
+
+fn records(target: &Path, command: &str, further: &[&str]) -> Value {
+    let directory = target.join(".tutti-records");
+    let mut command = tutti(["records", command, "--format", "json"]);
+    command.arg(directory).args(further);
+    serde_json::from_str(&run(command).expect(0).stdout).unwrap()
+}
+
+fn packages(demo: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(demo.join("repos/x86_64")).unwrap().map(|item| item.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rpm"));
+    files.sort();
+    files
+}
+
+/// Metadata and packages of all repositories are the same; only the compose's name and time are not.
+fn same_repositories(one: &Compose, other: &Compose) {
+    let repositories = one.repositories();
+    assert!(repositories == other.repositories() && repositories.len() > 1, "{repositories:?}");
+    for repository in repositories {
+        let differences = tree::differences(
+            &one.tree(&format!("{repository}/repodata")),
+            &other.tree(&format!("{repository}/repodata")),
+        );
+        assert!(differences.is_empty(), "{repository}: {}", differences.join("\n"));
+    }
+    assert_eq!(one.rpms(), other.rpms());
+}
+
+#[test]
+fn the_next_compose_reads_only_what_changed() {
+    let scratch = Scratch::new("package-records");
+    let (demo, target) = (scratch.join("demo"), scratch.join("composes"));
+    let config = sources::demo(&demo);
+    let first = composed(&config, &target);
+    let total = counted(&first, "rpm_files");
+    assert!(total > 0 && counted(&first, "rpm_read_bytes") > 0);
+    let second = composed(&config, &target);
+    assert_eq!((counted(&second, "rpm_files"), counted(&second, "rpm_read_bytes")), (0, 0));
+    assert_eq!(counted(&second, "rpm_files_known"), total);
+    same_repositories(&first, &second);
+    // One is touched: the file may be another, so it is read.
+    let changed = packages(&demo).remove(0);
+    let time = fs::metadata(&changed).unwrap().modified().unwrap() + Duration::from_nanos(1);
+    fs::File::options().write(true).open(&changed).unwrap().set_modified(time).unwrap();
+    let third = composed(&config, &target);
+    let read = (counted(&third, "rpm_files"), counted(&third, "rpm_read_bytes"));
+    assert_eq!(read, (1, fs::metadata(&changed).unwrap().len()));
+    same_repositories(&first, &third);
+    // Without records all is read.
+    let alone = Run::default().with(&["--date", DATE, "--records", "none"]).env("SOURCE_DATE_EPOCH", "1767312000");
+    let (alone, _) = alone.compose(&config, &target, 0);
+    assert_eq!((counted(&alone, "rpm_files"), counted(&alone, "rpm_files_known")), (total, 0));
+    same_repositories(&first, &alone);
+    let stat = records(&target, "stat", &[]);
+    assert_eq!((&stat["packs"], &stat["records"], &stat["uses"]), (&2.into(), &(total + 1).into(), &3.into()));
+    let verified = records(&target, "verify", &[]);
+    assert!(verified.as_array().unwrap().iter().all(|pack| pack["problem"].is_null()), "{verified}");
+    // What composes use is kept; those that are removed use nothing. New packs are left alone.
+    assert_eq!(records(&target, "gc", &["--grace", "0", "--dry-run"])["dropped"], Value::Array(vec![]));
+    for compose in [first, second, third] {
+        fs::remove_dir_all(compose.directory()).unwrap();
+    }
+    assert_eq!(records(&target, "gc", &[])["composes_forgotten"], 3);
+    assert_eq!(records(&target, "stat", &[])["packs"], 2, "they are new");
+}
+
+/// Composes that are killed at any moment leave packs that can be read, and cost the next one only what was not kept.
+#[test]
+fn x5_composes_that_are_killed_leave_no_torn_pack() {
+    let scratch = Scratch::new("package-records-killed");
+    let (demo, target) = (scratch.join("demo"), scratch.join("composes"));
+    let config = sources::demo(&demo);
+    for point in ["worker.records.noted", "worker.records.listed", "job.run.after"] {
+        let _ = fs::remove_dir_all(target.join(".tutti-records"));
+        let never = scratch.join("never");
+        let points = format!("{point}=pause-file({})", never.display());
+        let log = scratch.join(&format!("log-{point}"));
+        let mut command = fixed()
+            .env("TUTTI_FAILPOINTS", &points)
+            .env("TUTTI_FAILPOINT_LOG", log.to_str().unwrap())
+            .command(&config, &target);
+        let mut child = spawn(&mut command);
+        let deadline = Instant::now() + LIMIT;
+        while !fs::read_to_string(&log).unwrap_or_default().contains(point) {
+            assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{point} was not reached");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        kill_group(child.id());
+        child.wait().unwrap();
+        let compose = composed(&config, &target);
+        assert_eq!(compose.status(), "FINISHED");
+        let verified = records(&target, "verify", &[]);
+        assert!(verified.as_array().unwrap().iter().all(|pack| pack["problem"].is_null()), "{verified}");
+    }
+    assert_eq!(counted(&composed(&config, &target), "rpm_files"), 0);
+}
