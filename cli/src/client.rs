@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use tutti_controller::plan;
 use tutti_proto::compose::{
     CancelRequest, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
-    WhyRequest, compose_service_client::ComposeServiceClient,
+    ShowResponse, WhyRequest, compose_service_client::ComposeServiceClient,
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     compose,
     connect::connect,
     embedded::{self, Embedded, Reached, Work},
-    progress::{self, Format, status_word},
+    progress::{self, Format, Reporter, Steadfast, status_word},
     report, spec, watch as follow,
 };
 
@@ -53,6 +53,14 @@ impl Place {
         self.embedded.is_some()
     }
 
+    /// Follows a compose to its end; of this process, an interrupt cancels it.
+    async fn follow(&mut self, compose_id: &str, reporter: &mut dyn Reporter) -> Result<ShowResponse> {
+        match &mut self.embedded {
+            Some(embedded) => embedded.follow(compose_id, reporter).await,
+            None => compose::follow(&mut self.client, compose_id, reporter).await,
+        }
+    }
+
     async fn close(self) -> Result<()> {
         match self.embedded {
             Some(embedded) => embedded.finish().await,
@@ -65,8 +73,8 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<u8> {
     let prepared = spec::prepare(&args.spec)?;
     // The controller plans too; what there is to know about it is for this user's eyes.
     let (_, plan_report) = plan::plan(&prepared.spec)?;
-    eprint!("{}", spec::planned(&plan_report));
-    let target = std::path::absolute(&args.target_dir)?;
+    err!("{}", spec::planned(&plan_report));
+    let target = embedded::target(&args.target_dir)?;
     let mut client = connect(&args.client.controller).await?;
     let key = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
     let request = spec::request(prepared, target.display().to_string(), key)?;
@@ -134,7 +142,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
     // Where nobody works no more will come.
     let follow = args.follow && !place.is_asleep();
     if args.follow && !follow {
-        eprintln!("{}", nobody_works(&args.compose_id));
+        errln!("{}", nobody_works(&args.compose_id));
     }
     let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow };
     let result = print_log(&mut place.client, request).await;
@@ -165,8 +173,8 @@ pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
     if args.format == Format::Json {
         progress::print_json(&progress::compose_object(&show.summary.clone().unwrap_or_default()))?;
     } else if !quiet {
-        eprintln!("cancelled {id}{}", report::remains(&show));
-        eprintln!("hint: {}", report::again(&id));
+        errln!("cancelled {id}{}", report::remains(&show));
+        errln!("hint: {}", report::again(&id));
     }
     Ok(0)
 }
@@ -175,15 +183,21 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
     let work = Work { jobs: None, records: args.records.get() };
     let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, Some(&work)).await?;
     let request = RetryRequest { compose_id: args.compose_id.clone(), jobs: args.jobs };
-    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
+    let mut reporter = Steadfast::new(progress::reporter(args.output.format, args.output.quiet));
     let retried = place.client.retry(request).await;
     let result = match retried {
         Ok(response) => {
             if !args.output.quiet {
-                eprintln!("running again: {}", some(&response.into_inner().jobs));
+                errln!("running again: {}", some(&response.into_inner().jobs));
             }
-            compose::follow(&mut place.client, &args.compose_id, reporter.as_mut()).await
+            place.follow(&args.compose_id, &mut reporter).await
         }
+        // Killed, perhaps: its jobs did not fail.
+        Err(status) if place.is_asleep() && status.message().contains("nothing to retry") => Err(anyhow::anyhow!(
+            "{}\nhint: if it was interrupted, tutti compose --resume {} goes on",
+            status.message(),
+            args.compose_id
+        )),
         Err(status) => Err(status.into()),
     };
     place.close().await?;

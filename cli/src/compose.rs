@@ -11,7 +11,7 @@ use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::
 use crate::{
     args::{ComposeArgs, OutputArgs},
     embedded::{self, Embedded, Reached, Work},
-    progress::{self, Format, Reporter},
+    progress::{self, Format, Reporter, Steadfast},
     report, spec, watch,
 };
 
@@ -23,8 +23,8 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
     let mut prepared = spec::prepare(&args.spec)?;
     // Planned before anything is made: what cannot be composed leaves nothing behind.
     let (_, plan_report) = plan::plan(&prepared.spec)?;
-    eprint!("{}", spec::planned(&plan_report));
-    let target = std::path::absolute(&args.target_dir).context("cannot find the current directory")?;
+    err!("{}", spec::planned(&plan_report));
+    let target = embedded::target(&args.target_dir)?;
     let identity = &mut prepared.spec.identity;
     let top = if identity.compose_id.is_empty() {
         let (respin, top) = volume::reserve(&target, &identity.id_prefix, identity.respin)?;
@@ -42,9 +42,11 @@ pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
     };
     tutti_failpoint::pass("compose.directory.made");
     let compose_id = identity.compose_id.clone();
-    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
-    reporter.started(&compose_id, &top.display().to_string())?;
-    let result = compose(&args, prepared, &target, &top, reporter.as_mut()).await;
+    let reporter = progress::reporter(args.output.format, args.output.quiet);
+    let result = match Steadfast::start(reporter, &compose_id, &top.display().to_string()) {
+        Ok(mut reporter) => compose(&args, prepared, &target, &top, &mut reporter).await,
+        Err(error) => Err(error),
+    };
     if result.is_err() && !top.join("STATUS").exists() {
         // Nothing was accepted: only our own state file is in there.
         let _ = std::fs::remove_dir_all(&top);
@@ -59,17 +61,17 @@ fn work(args: &ComposeArgs) -> Work {
 /// Goes on with a compose whose process died or was interrupted. One that is running elsewhere is followed.
 async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     let top = embedded::compose_dir(&args.target_dir, compose_id)?;
-    let mut reporter = progress::reporter(args.output.format, args.output.quiet);
-    reporter.started(compose_id, &top.display().to_string())?;
+    let reporter = progress::reporter(args.output.format, args.output.quiet);
+    let mut reporter = Steadfast::start(reporter, compose_id, &top.display().to_string())?;
     crate::fsck::refuse_damaged(&top, compose_id).await?;
     let mut embedded = match embedded::reach(&top, Some(&work(args)), args.take_over.get()).await? {
         Reached::Ours(embedded) => embedded,
         Reached::Running(mut client) => {
-            let shown = watch::follow(&mut client, compose_id, reporter.as_mut()).await?;
+            let shown = watch::follow(&mut client, compose_id, &mut reporter).await?;
             return conclude(&shown, &args.output);
         }
     };
-    let result = follow(&mut embedded.client, compose_id, reporter.as_mut()).await;
+    let result = embedded.follow(compose_id, &mut reporter).await;
     let finished = embedded.finish().await;
     // Why the controller ended says more than that it is gone.
     finished?;
@@ -88,7 +90,7 @@ async fn compose(
     let mut embedded = Embedded::start(top, Some(&work(args)), TakeOver::No).await?;
     let request = spec::request(prepared, target.display().to_string(), String::new())?;
     let result = match embedded.client.submit(request).await {
-        Ok(_) => follow(&mut embedded.client, &compose_id, reporter).await,
+        Ok(_) => embedded.follow(&compose_id, reporter).await,
         Err(status) => Err(status.into()),
     };
     let finished = embedded.finish().await;
@@ -121,7 +123,7 @@ pub(crate) async fn follow(
             anyhow::bail!("interrupted twice; `tutti compose --resume {compose_id}` goes on where it stopped");
         }
         cancelled = true;
-        eprintln!("cancelling {compose_id}; interrupt again to end at once");
+        errln!("cancelling {compose_id}; interrupt again to end at once");
         let request = CancelRequest { compose_id: compose_id.to_owned() };
         canceller.cancel(request).await.context("cannot cancel")?;
     }
@@ -138,7 +140,7 @@ pub(crate) fn conclude(show: &ShowResponse, output: &OutputArgs) -> Result<u8> {
             }
             outln!("Compose dir: {}", summary.compose_dir)?;
             if let Some(hint) = report::after(&summary) {
-                eprintln!("{hint}");
+                errln!("{hint}");
             }
         }
     }

@@ -12,10 +12,10 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8> {
             let definitions = spec::definitions(&args.set)?;
             let report = config::check_with(&args.config, &definitions);
             for line in report.warnings.iter().chain(&report.unsupported) {
-                eprintln!("warning: {line}");
+                errln!("warning: {line}");
             }
             for line in &report.errors {
-                eprintln!("error: {line}");
+                errln!("error: {line}");
             }
             if !report.errors.is_empty() {
                 return Ok(1);
@@ -27,7 +27,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8> {
             let (plan, _) = tutti_controller::plan::plan(&prepared.spec)?;
             let config_warnings = report.warnings.len() + report.unsupported.len();
             for warning in prepared.warnings.iter().skip(config_warnings) {
-                eprintln!("warning: {warning}");
+                errln!("warning: {warning}");
             }
             outln!(
                 "{}: good, {} variants, {} jobs",
@@ -40,7 +40,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8> {
         ConfigCommand::Dump(args) => {
             let loaded = config::load_with(&args.config, &spec::definitions(&args.set)?)?;
             for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
+                errln!("warning: {warning}");
             }
             progress::print_json(&config::dump(&loaded))?;
             Ok(0)

@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -19,11 +19,15 @@ use tutti_controller::{
 };
 use tutti_failpoint::pass;
 use tutti_job::Volumes;
-use tutti_proto::compose::compose_service_client::ComposeServiceClient;
+use tutti_proto::compose::{ShowResponse, compose_service_client::ComposeServiceClient};
 use tutti_telemetry::task::spawn_named_until_done;
 use tutti_worker::{Records, Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 
-use crate::connect::{self, Address};
+use crate::{
+    compose,
+    connect::{self, Address},
+    progress::Reporter,
+};
 
 /// Where a compose keeps the state of its embedded controller, below its directory.
 pub(crate) const STATE: &str = tutti_controller::volume::EMBEDDED_STATE;
@@ -46,6 +50,18 @@ pub(crate) struct Embedded {
     _socket_dir: tempfile::TempDir,
 }
 
+/// A target directory as jobs may name it: absolute, without `..`. Where a `..` leads is for the file system to say, as
+/// what stands before it may be a link.
+pub(crate) fn target(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).context("cannot find the current directory")?;
+    let mut parts: Vec<_> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return Ok(path) };
+    let below: PathBuf = parts.split_off(last + 1).into_iter().collect();
+    let upper: PathBuf = parts.into_iter().collect();
+    let upper = fs::canonicalize(&upper).with_context(|| format!("cannot find {}", upper.display()))?;
+    Ok(if below.as_os_str().is_empty() { upper } else { upper.join(below) })
+}
+
 /// The compose's directory below a target directory.
 pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     let top = known_dir(target, compose_id)?;
@@ -64,7 +80,7 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
 /// The directory of that name, whatever is in it; a wrong id is answered with those that are there.
 pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     tutti_distro::compose_id::ComposeId::new(compose_id)?;
-    let target = std::path::absolute(target).context("cannot find the current directory")?;
+    let target = self::target(target)?;
     let top = target.join(compose_id);
     if top.is_dir() {
         return Ok(top);
@@ -154,6 +170,20 @@ impl Embedded {
         let worker = work.map(|work| worker(&tracker, top, &socket, work)).transpose()?;
         let client = connect::connect(&address).await?;
         Ok(Self { client, top: top.to_owned(), stop, worker, controller, _socket_dir: socket_dir })
+    }
+
+    /// Follows a compose to its end, or until the worker cannot go on.
+    pub(crate) async fn follow(&mut self, compose_id: &str, reporter: &mut dyn Reporter) -> Result<ShowResponse> {
+        let mut client = self.client.clone();
+        let follow = compose::follow(&mut client, compose_id, reporter);
+        let Some((_, worker)) = &mut self.worker else { return follow.await };
+        let ended = tokio::select! {
+            shown = follow => return shown,
+            ended = worker => ended,
+        };
+        self.worker = None;
+        ended.context("the worker panicked")??;
+        bail!("the worker ended before the compose\nhint: tutti compose --resume {compose_id} goes on")
     }
 
     /// Ends the worker with all its children, then the controller, and closes the state.

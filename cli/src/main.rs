@@ -3,7 +3,7 @@
 //! Data goes to standard output, everything else to standard error. Exit status: see [`watch::exit_status`]; 1 for any
 //! error, 64 for a wrong command line, 141 when standard output was closed.
 
-#![warn(clippy::print_stdout)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[macro_use]
 mod out;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            errln!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -78,7 +78,7 @@ fn ended(result: Result<u8>) -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if out::is_closed(&error) => ExitCode::from(out::CLOSED),
         Err(error) => {
-            eprintln!("error: {}", text(&error));
+            errln!("error: {}", text(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,5 @@
-//! Standard output, which may be closed before all is written: `tutti show ID | head`.
+//! Standard output, which may be closed before all is written (`tutti show ID | head`), and standard error, which may be a
+//! pipe that nobody reads any more, or a file on a full disk.
 
 use std::{fmt, io, io::Write as _};
 
@@ -34,4 +35,19 @@ macro_rules! out {
 /// As `println!`, with an error instead of a panic.
 macro_rules! outln {
     ($($text:tt)*) => { $crate::out::write(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes to standard error. Losing what is said there must never end the work.
+pub(crate) fn tell(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// As `eprint!`, without the panic when nobody can be told.
+macro_rules! err {
+    ($($text:tt)*) => { $crate::out::tell(format_args!($($text)*)) };
+}
+
+/// As `eprintln!`, without the panic when nobody can be told.
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::out::tell(format_args!("{}\n", format_args!($($text)*))) };
 }

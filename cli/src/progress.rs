@@ -31,6 +31,53 @@ pub(crate) trait Reporter {
     fn finish(&mut self) -> Result<()>;
 }
 
+/// Goes on when nobody can be told any more: the work counts. What is printed at the end says so then.
+pub(crate) struct Steadfast {
+    inner: Box<dyn Reporter>,
+    lost: bool,
+}
+
+impl Steadfast {
+    /// Reports on what was started before.
+    pub(crate) fn new(inner: Box<dyn Reporter>) -> Self {
+        Self { inner, lost: false }
+    }
+
+    /// Starts to report; not even the compose's id may be lost.
+    pub(crate) fn start(mut inner: Box<dyn Reporter>, compose_id: &str, compose_dir: &str) -> Result<Self> {
+        inner.started(compose_id, compose_dir)?;
+        Ok(Self::new(inner))
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&mut dyn Reporter) -> Result<()>) {
+        if self.lost {
+            return;
+        }
+        if let Err(error) = tell(self.inner.as_mut()) {
+            self.lost = true;
+            errln!("warning: no more progress is shown, the compose goes on: {error:#}");
+        }
+    }
+}
+
+impl Reporter for Steadfast {
+    fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
+        self.inner.started(compose_id, compose_dir)
+    }
+    fn compose(&mut self, summary: &ComposeSummary) -> Result<()> {
+        self.tell(|inner| inner.compose(summary));
+        Ok(())
+    }
+    fn job(&mut self, job: &Job, news: bool) -> Result<()> {
+        self.tell(|inner| inner.job(job, news));
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<()> {
+        self.tell(|inner| inner.finish());
+        Ok(())
+    }
+}
+
 /// The reporter for a format and this terminal.
 pub(crate) fn reporter(format: Format, quiet: bool) -> Box<dyn Reporter> {
     match format {

@@ -100,7 +100,7 @@ fn open(args: &DirectoryArgs) -> Result<PackDirectory> {
 fn stat(args: &DirectoryArgs) -> Result<u8> {
     let packs = open(args)?;
     let found = packs.stat().with_context(|| format!("cannot look at {}", args.directory.display()))?;
-    found.problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
+    found.problems.iter().for_each(|problem| errln!("warning: {problem}"));
     match args.format {
         Format::Json => progress::print_json(&json!({
             "packs": found.packs, "bytes": found.bytes, "records": found.records, "files": found.files,
@@ -126,12 +126,12 @@ fn verify(args: &DirectoryArgs) -> Result<u8> {
     let reports = packs.verify(|report| {
         done += 1;
         if terminal {
-            eprint!("\r\x1b[K{done} of {total} packs");
+            err!("\r\x1b[K{done} of {total} packs");
         }
         let _ = report;
     });
     if terminal {
-        eprint!("\r\x1b[K");
+        err!("\r\x1b[K");
     }
     let reports = reports.with_context(|| format!("cannot read {}", args.directory.display()))?;
     let bad = reports.iter().filter(|report| report.problem.is_some()).count();
@@ -167,7 +167,7 @@ fn collect(args: &GcArgs) -> Result<u8> {
     let packs = open(&args.directory)?;
     let grace = Duration::from_secs(u64::from(args.grace) * 3600);
     let report = packs.gc(&gc::Options { now: SystemTime::now(), grace, dry_run: args.dry_run })?;
-    report.problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
+    report.problems.iter().for_each(|problem| errln!("warning: {problem}"));
     let names = |packs: &[tutti_repodata::pack::PackName]| packs.iter().map(ToString::to_string).collect::<Vec<_>>();
     match args.directory.format {
         Format::Json => progress::print_json(&json!({

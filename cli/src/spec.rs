@@ -28,7 +28,7 @@ pub(crate) fn prepare(args: &SpecArgs) -> Result<Prepared> {
         args.config.as_deref().context("--config FILE is needed; `tutti compose --help` says what else there is")?;
     let prepared = accept::load(config, &options)?;
     for warning in &prepared.warnings {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     Ok(prepared)
 }

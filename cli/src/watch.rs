@@ -31,19 +31,20 @@ pub(crate) async fn follow(
         match follow_stream(client, compose_id, reporter, &mut broken).await {
             Ok(true) => break,
             Ok(false) => broken += 1,
-            Err(status) if matches!(status.code(), Code::NotFound | Code::PermissionDenied) => {
+            Err(Broken::Report(error)) => return Err(error),
+            Err(Broken::Stream(status)) if matches!(status.code(), Code::NotFound | Code::PermissionDenied) => {
                 return Err(status).with_context(|| format!("cannot watch {compose_id}"));
             }
-            Err(status) if broken >= RETRIES => {
+            Err(Broken::Stream(status)) if broken >= RETRIES => {
                 return Err(status).with_context(|| {
                     format!("lost the controller while watching {compose_id}\nhint: workers go on for a while without a controller: start it again, then tutti watch {compose_id}; if it was tutti compose: tutti compose --resume {compose_id}")
                 });
             }
-            Err(_) => broken += 1,
+            Err(Broken::Stream(_)) => broken += 1,
         }
         if broken == SAID || (broken > 0 && broken % (10 * SAID) == 0) {
             let left = PAUSE * (RETRIES - broken);
-            eprintln!("the controller does not answer; trying again for {} s", left.as_secs());
+            errln!("the controller does not answer; trying again for {} s", left.as_secs());
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -52,27 +53,40 @@ pub(crate) async fn follow(
     Ok(client.show(request).await.context("cannot read the final state")?.into_inner())
 }
 
+/// Why a stream was not followed to its end.
+enum Broken {
+    /// The controller is gone, or refuses.
+    Stream(tonic::Status),
+    /// Nobody can be told.
+    Report(anyhow::Error),
+}
+
+impl From<tonic::Status> for Broken {
+    fn from(status: tonic::Status) -> Self {
+        Self::Stream(status)
+    }
+}
+
 /// Returns whether the compose came to its end.
 async fn follow_stream(
     client: &mut ComposeServiceClient<Channel>,
     compose_id: &str,
     reporter: &mut dyn Reporter,
     broken: &mut u32,
-) -> Result<bool, tonic::Status> {
+) -> Result<bool, Broken> {
     let request = WatchRequest { compose_id: compose_id.to_owned() };
     let mut stream = client.watch(request).await?.into_inner();
     let mut news = false;
-    let broken_pipe = |error: anyhow::Error| tonic::Status::aborted(format!("cannot report progress: {error:#}"));
     while let Some(response) = stream.message().await? {
         *broken = 0;
         match response.event {
             Some(Event::Compose(summary)) => {
-                reporter.compose(&summary).map_err(broken_pipe)?;
+                reporter.compose(&summary).map_err(Broken::Report)?;
                 if !summary.active {
                     return Ok(true);
                 }
             }
-            Some(Event::Job(job)) => reporter.job(&job, news).map_err(broken_pipe)?,
+            Some(Event::Job(job)) => reporter.job(&job, news).map_err(Broken::Report)?,
             Some(Event::CaughtUp(_)) => news = true,
             None => {}
         }

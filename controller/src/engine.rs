@@ -97,6 +97,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether workers are part of this program, and end with it.
     pub embedded: bool,
+    /// The compose's directory that the store stands in, if it is that of one compose.
+    pub home: Option<PathBuf>,
     /// Ends the engine and all its tasks.
     pub stop: CancellationToken,
 }

@@ -1,6 +1,10 @@
 //! A whole controller: election, engine and servers, from start to clean end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use tutti_store::{
@@ -65,6 +69,12 @@ pub enum Role {
     Embedded,
 }
 
+/// The compose's directory that a state file stands in.
+fn home_of(state: &Path) -> Option<PathBuf> {
+    let depth = Path::new(crate::volume::EMBEDDED_STATE).components().count();
+    state.ends_with(crate::volume::EMBEDDED_STATE).then(|| state.ancestors().nth(depth)).flatten().map(Path::to_owned)
+}
+
 /// A controller that runs.
 pub struct Controller {
     /// The way to talk to its engine.
@@ -115,6 +125,7 @@ impl Controller {
             leadership: Arc::clone(&leadership),
             timing,
             embedded: role == Role::Embedded,
+            home: (role == Role::Embedded).then(|| home_of(state)).flatten(),
             stop: stop.clone(),
         };
         let engine = engine::start(config).await?;

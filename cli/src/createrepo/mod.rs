@@ -23,7 +23,7 @@ pub(crate) fn run(args: CreaterepoArgs) -> Result<u8> {
     progress.finish();
     let summary = summary?;
     if !quiet {
-        eprintln!("{}: {}", place.display(), text(&summary));
+        errln!("{}: {}", place.display(), text(&summary));
     }
     Ok(if summary.broken.is_empty() { 0 } else { INCOMPLETE })
 }

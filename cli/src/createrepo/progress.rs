@@ -32,7 +32,7 @@ impl Progress {
     }
 
     fn warn(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("warning: {text}"));
+        self.bar.suspend(|| errln!("warning: {text}"));
     }
 }
 

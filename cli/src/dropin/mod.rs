@@ -67,7 +67,7 @@ pub(crate) fn main_if_called() -> Option<ExitCode> {
     Some(match texts {
         Ok(texts) => ExitCode::from(tool(texts)),
         Err(text) => {
-            eprintln!("The argument {} is not UTF-8", text.display());
+            errln!("The argument {} is not UTF-8", text.display());
             ExitCode::FAILURE
         }
     })

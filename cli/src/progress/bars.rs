@@ -48,7 +48,7 @@ impl Bars {
 impl Reporter for Bars {
     fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
         self.all.suspend(|| {
-            eprintln!("in {compose_dir}");
+            errln!("in {compose_dir}");
             outln!("Compose: {compose_id}")
         })
     }

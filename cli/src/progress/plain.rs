@@ -65,7 +65,7 @@ impl Reporter for Plain {
     fn started(&mut self, compose_id: &str, compose_dir: &str) -> Result<()> {
         outln!("Compose: {compose_id}")?;
         if !self.quiet {
-            eprintln!("in {compose_dir}");
+            errln!("in {compose_dir}");
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Reporter for Plain {
         if self.status != summary.status {
             self.status = summary.status;
             if !self.quiet || status_word(summary.status) == "DOOMED" {
-                eprintln!("{} is {}", summary.compose_id, status_word(summary.status));
+                errln!("{} is {}", summary.compose_id, status_word(summary.status));
             }
         }
         Ok(())
@@ -87,7 +87,7 @@ impl Reporter for Plain {
         if self.waits.get(&job.number) != waits {
             match waits {
                 Some(text) => {
-                    eprintln!("[{}/{}] {} {text}", self.done, self.total, job.name);
+                    errln!("[{}/{}] {} {text}", self.done, self.total, job.name);
                     self.waits.insert(job.number, text.clone())
                 }
                 None => self.waits.remove(&job.number),
@@ -99,11 +99,11 @@ impl Reporter for Plain {
         let failed = job.state == i32::from(JobState::Failed);
         if (news && !self.quiet) || failed {
             if let Some(line) = job_line(job) {
-                eprintln!("[{}/{}] {line}", self.done, self.total);
+                errln!("[{}/{}] {line}", self.done, self.total);
             }
             if super::is_over(job.state) {
                 for warning in &job.warnings {
-                    eprintln!("  warning: {}: {warning}", job.name);
+                    errln!("  warning: {}: {warning}", job.name);
                 }
             }
         }

@@ -87,7 +87,7 @@ pub(super) struct Actor {
 impl Actor {
     /// Reads stored state; pending effects are performed in the first turn.
     pub(super) async fn load(config: super::Config, handle: Handle) -> Result<Self, EngineError> {
-        let Loaded { composes, unreadable, litter } = persist::load(&*config.store).await?;
+        let Loaded { composes, unreadable, litter } = persist::load(&*config.store, config.home.as_deref()).await?;
         let submissions = persist::load_submissions(&*config.store).await?;
         let losses = persist::load_losses(&*config.store).await?;
         let epoch = config.leadership.fence().epoch.0.0;

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -215,8 +217,8 @@ pub(super) struct Unreadable {
     pub(super) keys: Vec<Vec<u8>>,
 }
 
-/// Reads every compose.
-pub(super) async fn load(store: &dyn StateStore) -> Result<Loaded, EngineError> {
+/// Reads every compose. Those of a state file in a compose's directory `home` must have been made there.
+pub(super) async fn load(store: &dyn StateStore, home: Option<&Path>) -> Result<Loaded, EngineError> {
     let page = store.list(keys::COMPOSES.as_bytes()).await?;
     let mut stored = BTreeMap::<String, Found>::new();
     for kv in &page.kvs {
@@ -256,6 +258,16 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<Loaded, EngineError> 
                 continue;
             }
         };
+        if let Some(home) = home.filter(|home| !is_same_directory(home, &meta.top)) {
+            // All its paths lead there: going on with a copy would change the original.
+            let reason = format!(
+                "it was made in {} and its state is in {} now; hint: move or rename it back, or make a new compose",
+                meta.top.display(),
+                home.display()
+            );
+            loaded.unreadable.insert(id, Unreadable { reason, top, keys: stored.keys });
+            continue;
+        }
         match live(&id, meta, header, stored.jobs) {
             Ok(mut live) => {
                 live.stored_at = stored.stored_at;
@@ -270,6 +282,11 @@ pub(super) async fn load(store: &dyn StateStore) -> Result<Loaded, EngineError> 
         }
     }
     Ok(loaded)
+}
+
+fn is_same_directory(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
 /// What the store has of one compose.

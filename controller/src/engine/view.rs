@@ -56,7 +56,7 @@ pub(super) fn summary(live: &Live) -> api::ComposeSummary {
         created: Some(timestamp(live.meta.created)),
         ended: time(compose.header.ended_at),
         jobs_total: compose.jobs.len() as u32,
-        jobs_done: count(JobState::is_terminal),
+        jobs_done: count(|state| state.is_terminal() && state != JobState::Cancelled),
         jobs_failed: count(|state| state == JobState::Failed),
     }
 }

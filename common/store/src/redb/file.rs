@@ -96,10 +96,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary_name(path);
     let refuse = |error: IoError| StoreError::refused("creating the state file", temporary.display(), &error);
     // Left by a process of the same number that was killed here. It may be linked to a state file: never write to it.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(refuse(error)),
-        _ => {}
-    }
+    tutti_files::remove_file(&temporary).map_err(refuse)?;
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&temporary);
     let backend = Reserving::new(file.map_err(refuse)?);
     let made = initialise(&temporary, backend).and_then(|()| {
@@ -109,7 +106,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
             _ => Ok(()),
         }
     });
-    let removed = std::fs::remove_file(&temporary);
+    let removed = tutti_files::remove_file(&temporary);
     made.and(removed.map_err(refuse))?;
     sync_directory(path).map_err(refuse)
 }
@@ -127,10 +124,7 @@ pub(super) fn original_name(path: &Path) -> PathBuf {
 pub(super) fn copy_away(path: &Path) -> Result<(), StoreError> {
     let temporary = temporary_name(path);
     let refuse = |error: IoError| StoreError::refused("take-over", temporary.display(), &error);
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(refuse(error)),
-        _ => {}
-    }
+    tutti_files::remove_file(&temporary).map_err(refuse)?;
     match std::fs::hard_link(path, original_name(path)) {
         Err(error) if !matches!(error.kind(), IoErrorKind::AlreadyExists | IoErrorKind::NotFound) => {
             return Err(refuse(error));

@@ -110,9 +110,9 @@ impl Actor {
     /// No such compose, or one whose state could not be read.
     fn unknown(&self, compose_id: &str) -> Status {
         if let Some(Unreadable { reason, .. }) = self.unreadable.get(compose_id) {
-            return Status::failed_precondition(format!(
-                "{compose_id} cannot be gone on with: {reason}; hint: tutti fsck says what is damaged and what to do"
-            ));
+            let hint =
+                if reason.contains("hint: ") { "" } else { "; hint: tutti fsck says what is damaged and what to do" };
+            return Status::failed_precondition(format!("{compose_id} cannot be gone on with: {reason}{hint}"));
         }
         let near = nearest::suggestion(compose_id, self.composes.keys().map(String::as_str));
         Status::not_found(format!("no compose {compose_id} here{near}"))
