@@ -109,7 +109,7 @@ fn x5_composes_that_are_killed_leave_no_torn_pack() {
         let _ = fs::remove_dir_all(target.join(".tutti-records"));
         let never = scratch.join("never");
         let points = format!("{point}=pause-file({})", never.display());
-        let log = scratch.join(&format!("log-{point}"));
+        let log = scratch.join(format!("log-{point}"));
         let mut command = fixed()
             .env("TUTTI_FAILPOINTS", &points)
             .env("TUTTI_FAILPOINT_LOG", log.to_str().unwrap())
