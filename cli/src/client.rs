@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tonic::transport::Channel;
 use tutti_controller::plan;
 use tutti_proto::compose::{
-    CancelRequest, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
+    CancelRequest, ComposeStatus, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
     ShowResponse, WhyRequest, compose_service_client::ComposeServiceClient,
 };
 
@@ -95,7 +95,12 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
         Format::Json => progress::print_json(&composes.iter().map(progress::compose_object).collect::<Vec<_>>())?,
         Format::Text => {
             for compose in composes {
-                let active = if compose.active { "active" } else { "ended" };
+                let unknown = compose.status == i32::from(ComposeStatus::Unspecified);
+                let active = match (compose.active, compose.trouble.is_empty()) {
+                    (true, true) => "active",
+                    (false, _) if !unknown => "ended",
+                    _ => "held",
+                };
                 outln!(
                     "{:<44} {:<20} {active:<7} {}/{} jobs, {} failed",
                     compose.compose_id,
@@ -104,6 +109,9 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
                     compose.jobs_total,
                     compose.jobs_failed
                 )?;
+                if !compose.trouble.is_empty() {
+                    outln!("  {}", compose.trouble)?;
+                }
             }
         }
     }
@@ -122,6 +130,9 @@ pub(crate) async fn show(args: OneArgs) -> Result<u8> {
             out!("{}", report::render(&show))?;
             let summary = show.summary.unwrap_or_default();
             outln!("Compose dir: {}", summary.compose_dir)?;
+            if !summary.trouble.is_empty() {
+                outln!("Trouble: {}", summary.trouble)?;
+            }
             if asleep && summary.active {
                 outln!("{}", nobody_works(&summary.compose_id))?;
             }
@@ -188,7 +199,10 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
     let result = match retried {
         Ok(response) => {
             if !args.output.quiet {
-                errln!("running again: {}", some(&response.into_inner().jobs));
+                match response.into_inner().jobs.as_slice() {
+                    [] => errln!("{} goes on", args.compose_id),
+                    jobs => errln!("running again: {}", some(jobs)),
+                }
             }
             place.follow(&args.compose_id, &mut reporter).await
         }

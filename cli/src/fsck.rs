@@ -76,22 +76,10 @@ pub(crate) async fn refuse_damaged(top: &Path, id: &str) -> Result<()> {
     if let Some(subject) = loaded.subject {
         findings.extend(run_here(*subject, Depth::Stat).await?.findings);
     }
-    let ours = |finding: &&Finding| finding.severity == Severity::Error && is_made(&finding.path);
-    let damaged: Vec<&Finding> = findings.iter().filter(ours).collect();
-    let Some(first) = damaged.first() else { return Ok(()) };
-    let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };
-    anyhow::bail!(
-        "cannot go on with {id}: {} in {} {}{more}\nhint: {}\nhint: tutti fsck {id} lists all; once all is back in its place, run this again",
-        first.path,
-        top.display(),
-        first.what,
-        first.advice
-    )
-}
-
-/// Whether jobs made it, and others read it or users get it.
-fn is_made(path: &str) -> bool {
-    path == "compose" || path.starts_with("compose/") || path.starts_with("work")
+    match fsck::refusal(id, top, &findings, "run this again") {
+        Some(refusal) => anyhow::bail!(refusal),
+        None => Ok(()),
+    }
 }
 
 async fn run_here(subject: fsck::Subject, depth: Depth) -> Result<Report> {

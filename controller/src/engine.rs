@@ -36,6 +36,8 @@ pub use tasks::Tasks;
 pub(crate) use view::wire_status;
 pub use workers::SessionId;
 
+use crate::fsck;
+
 /// What is stored of a compose, for those who read it without an engine.
 pub(crate) mod stored {
     pub(crate) use super::{
@@ -193,6 +195,11 @@ pub(crate) enum Command {
         last: bool,
         result: Result<(), crate::volume::VolumeError>,
     },
+    /// A compose that is held for it was looked at: why it cannot be gone on with, if it cannot.
+    Looked {
+        compose_id: String,
+        refusal: Option<String>,
+    },
     /// Work on the volume is being tried again because of `text`; none: it went well.
     Trouble {
         compose_id: String,
@@ -304,7 +311,14 @@ impl Handle {
         self.ask(|reply| Command::Cancel { compose_id, reply }).await
     }
 
+    /// Opens new attempts, if all is there that finished jobs made: they do not run again.
     pub(crate) async fn retry(&self, compose_id: String, patterns: Vec<String>) -> Result<Vec<String>, Status> {
+        let subject = self.inspect(compose_id.clone()).await?;
+        let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again")).await;
+        let refusal = looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))?;
+        if let Some(refusal) = refusal {
+            return Err(Status::failed_precondition(refusal));
+        }
         self.ask(|reply| Command::Retry { compose_id, patterns, reply }).await
     }
 

@@ -10,6 +10,7 @@
 mod compare;
 mod expected;
 mod observe;
+mod refusal;
 mod state;
 mod stored;
 #[cfg(test)]
@@ -19,12 +20,14 @@ use std::{fmt, ops::ControlFlow, path::PathBuf};
 
 use tutti_job::{Digest, Volumes};
 
+pub use refusal::{look, refusal};
 pub use stored::{Loaded, StateFileError, load};
 
 use crate::{
     lifecycle::{Header, JobRecord},
     plan::Plan,
     spec::Identity,
+    volume,
 };
 
 /// How bad a finding is.
@@ -81,6 +84,33 @@ impl Finding {
     }
 }
 
+/// Who keeps a compose's state, and goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// `tutti compose`, in the compose's own directory.
+    Itself,
+    /// A controller, with this file.
+    Controller(PathBuf),
+}
+
+impl Keeper {
+    /// What findings call the state.
+    fn state(&self) -> String {
+        match self {
+            Self::Itself => volume::EMBEDDED_STATE.to_owned(),
+            Self::Controller(path) => path.display().to_string(),
+        }
+    }
+
+    /// What goes on with the compose of that id, for the beginning of a sentence.
+    fn again(&self, id: &str) -> String {
+        match self {
+            Self::Itself => format!("tutti compose --resume {id}"),
+            Self::Controller(_) => "its controller, once it is started again,".to_owned(),
+        }
+    }
+}
+
 /// A compose to check: its state, and where it is.
 #[derive(Clone, Debug)]
 pub struct Subject {
@@ -102,6 +132,8 @@ pub struct Subject {
     pub jobs: Vec<JobRecord>,
     /// A controller works on it now.
     pub running: bool,
+    /// Who keeps its state.
+    pub keeper: Keeper,
 }
 
 impl Subject {

@@ -16,6 +16,7 @@ pub(crate) struct Bars {
     all: MultiProgress,
     compose: ProgressBar,
     jobs: BTreeMap<u32, ProgressBar>,
+    trouble: String,
 }
 
 impl Bars {
@@ -26,7 +27,7 @@ impl Bars {
             compose.set_style(style);
         }
         compose.enable_steady_tick(Duration::from_millis(500));
-        Self { all, compose, jobs: BTreeMap::new() }
+        Self { all, compose, jobs: BTreeMap::new(), trouble: String::new() }
     }
 
     fn bar_of(&mut self, job: &Job) -> Option<&ProgressBar> {
@@ -58,6 +59,12 @@ impl Reporter for Bars {
         self.compose.set_position(summary.jobs_done.into());
         let failed = if summary.jobs_failed > 0 { format!(", {} failed", summary.jobs_failed) } else { String::new() };
         self.compose.set_message(format!("{}{failed}", status_word(summary.status)));
+        if self.trouble != summary.trouble {
+            self.trouble.clone_from(&summary.trouble);
+            if !summary.trouble.is_empty() {
+                self.all.println(format!("{}: {}", summary.compose_id, summary.trouble))?;
+            }
+        }
         Ok(())
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn compose_object(summary: &ComposeSummary) -> Value {
         "jobs_total": summary.jobs_total,
         "jobs_done": summary.jobs_done,
         "jobs_failed": summary.jobs_failed,
+        "trouble": summary.trouble,
     })
 }
 

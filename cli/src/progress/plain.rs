@@ -11,6 +11,7 @@ use super::{Reporter, seconds_between, state_word, status_word};
 pub(crate) struct Plain {
     quiet: bool,
     status: i32,
+    trouble: String,
     done: u32,
     total: u32,
     /// Last state shown of each job: a job that changes in other ways is no news.
@@ -21,7 +22,7 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        Self { quiet: false, status: 0, done: 0, total: 0, shown: BTreeMap::new(), waits: BTreeMap::new() }
+        Self { quiet: false, status: 0, trouble: String::new(), done: 0, total: 0, shown: BTreeMap::new(), waits: BTreeMap::new() }
     }
 
     /// Failures and the end only.
@@ -77,6 +78,11 @@ impl Reporter for Plain {
             if !self.quiet || status_word(summary.status) == "DOOMED" {
                 errln!("{} is {}", summary.compose_id, status_word(summary.status));
             }
+        }
+        if self.trouble != summary.trouble {
+            self.trouble.clone_from(&summary.trouble);
+            let trouble = if summary.trouble.is_empty() { "goes on" } else { &summary.trouble };
+            errln!("{}: {trouble}", summary.compose_id);
         }
         Ok(())
     }

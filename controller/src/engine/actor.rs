@@ -2,6 +2,7 @@
 
 mod clients;
 mod effects;
+mod holds;
 mod sessions;
 mod trouble;
 
@@ -19,7 +20,7 @@ use tutti_store::{Leadership, StateStore};
 use self::trouble::{Accepting, StoreTrouble};
 use super::{
     Command, EngineError, Handle, Timing, history, keys,
-    live::Live,
+    live::{Held, Live},
     persist::{self, Dirty, Loaded, Unreadable},
     points::Stored,
     view,
@@ -137,8 +138,13 @@ impl Actor {
             if !live.compose.is_ended() || !crate::history::tells_end(&live.meta.top) {
                 live.tell_found(&mut self.recorder, now);
             }
-            let pending = lifecycle::pending_effects(&live.compose, live.settled);
-            self.effects.extend(pending.into_iter().map(|effect| (id.clone(), effect)));
+            // What an embedded one is to go on with was looked at before.
+            if !live.compose.is_ended() && !self.embedded {
+                live.held = Some(Held::Looked);
+            } else {
+                let pending = lifecycle::pending_effects(&live.compose, live.settled);
+                self.effects.extend(pending.into_iter().map(|effect| (id.clone(), effect)));
+            }
             for (_, record) in live.compose.numbered() {
                 let Some(fence) = record.current() else { continue };
                 let name = record.attempts.last().map(|attempt| attempt.worker_id.clone()).unwrap_or_default();
@@ -149,6 +155,10 @@ impl Actor {
         self.tell_history(self.recorder.epoch());
         let ids: Vec<String> = self.composes.keys().cloned().collect();
         for id in ids {
+            if self.is_held(&id) {
+                self.look(&id);
+                continue;
+            }
             self.apply_late(&id, Event::Started);
             self.apply_late(&id, Event::Loaded);
         }
@@ -231,14 +241,17 @@ impl Actor {
         match command {
             Command::Accept { accepted, reply } => self.accept(*accepted, reply),
             Command::FindSubmission { key, reply } => self.tell_submission(&key, reply),
-            Command::List { reply } => drop(reply.send(Ok(self.composes.values().map(view::summary).collect()))),
+            Command::List { reply } => drop(reply.send(Ok(self.list()))),
             Command::Show { compose_id, reply } => drop(reply.send(self.live(&compose_id).map(view::show))),
             Command::Watch { compose_id, reply } => drop(reply.send(self.watch(&compose_id))),
             Command::LogPath { compose_id, job, reply } => drop(reply.send(self.log_place(&compose_id, &job))),
             Command::Cancel { compose_id, reply } => self.cancel(&compose_id, reply),
             Command::Retry { compose_id, patterns, reply } => self.retry(&compose_id, &patterns, reply),
             Command::Why { compose_id, job, reply } => drop(reply.send(self.why(&compose_id, &job))),
-            Command::Inspect { compose_id, reply } => drop(reply.send(self.live(&compose_id).map(view::subject))),
+            Command::Inspect { compose_id, reply } => {
+                drop(reply.send(self.live(&compose_id).map(|live| view::subject(live, self.keeper()))));
+            }
+            Command::Looked { compose_id, refusal } => self.looked(&compose_id, refusal),
             Command::Workers { reply } => {
                 let names = view::running_names(&self.composes);
                 drop(reply.send(Ok(self.workers.list(&names))));
@@ -369,7 +382,7 @@ impl Actor {
     fn ready_jobs(&self, now: Timestamp) -> Vec<ReadyJob> {
         let mut ready = Vec::new();
         for (id, live) in &self.composes {
-            if live.compose.is_stopping() {
+            if live.compose.is_stopping() || live.held.is_some() {
                 continue;
             }
             for number in live.compose.ready() {

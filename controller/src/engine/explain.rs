@@ -37,7 +37,7 @@ impl Explain<'_> {
             JobState::Published => lines.extend(took(record)),
             JobState::Verifying | JobState::Committed | JobState::Cancelled => {}
         }
-        lines.extend(trouble.cloned());
+        lines.extend(trouble);
         lines.extend(attempts(record));
         if record.state.is_dead() {
             let blamed = match record.state {

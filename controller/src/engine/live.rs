@@ -40,6 +40,9 @@ pub(super) struct Live {
     pub(super) unplaced: BTreeMap<u32, Vec<(String, String)>>,
     /// What is being tried again, and why: for one job or, without number, for all.
     pub(super) trouble: BTreeMap<Option<u32>, String>,
+    /// Why it is not gone on with: nothing is offered, verified, published or ended, and what workers say of it goes
+    /// unheard (they say it again).
+    pub(super) held: Option<Held>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
     pub(super) busy: BTreeMap<u32, Busy>,
     /// Whether this controller's history tells of what it found.
@@ -57,6 +60,25 @@ pub(super) struct Live {
     /// Spans of jobs that have been offered and are not over.
     job_spans: BTreeMap<u32, tracing::Span>,
     watchers: Vec<Watcher>,
+}
+
+/// Why a compose is not gone on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// What its jobs made is being looked at.
+    Looked,
+    /// Parts of that are gone: which, and what to do.
+    Damaged(String),
+}
+
+impl Held {
+    /// In one line.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Looked => "the controller looks first whether all is there that its finished jobs made".to_owned(),
+            Self::Damaged(reason) => reason.replace('\n', "; "),
+        }
+    }
 }
 
 /// Disk work under way for one job.
@@ -81,6 +103,7 @@ impl Live {
             progress: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             trouble: BTreeMap::new(),
+            held: None,
             busy: BTreeMap::new(),
             told: true,
             stored_at: BTreeMap::new(),
@@ -98,9 +121,12 @@ impl Live {
     }
 
     /// What keeps a job from going on, besides other jobs and workers.
-    pub(super) fn trouble_of(&self, number: u32) -> Option<&String> {
-        let open = self.compose.job(number).is_some_and(|record| !record.state.is_terminal());
-        self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).filter(|_| open)
+    pub(super) fn trouble_of(&self, number: u32) -> Option<String> {
+        if self.compose.job(number).is_none_or(|record| record.state.is_terminal()) {
+            return None;
+        }
+        let held = self.held.as_ref().map(|held| format!("waits: {}", held.reason()));
+        held.or_else(|| self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).cloned())
     }
 
     /// Tells the history once what was found in the store, before anything changes.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tutti_proto::compose as api;
 
-use super::live::Live;
+use super::live::{Held, Live};
 use crate::{
-    fsck::Subject,
+    fsck::{Keeper, Subject},
     lifecycle::{AttemptRecord, JobRecord, JobState, Status, Timestamp, why},
     service::timestamp,
 };
@@ -58,6 +58,7 @@ pub(super) fn summary(live: &Live) -> api::ComposeSummary {
         jobs_total: compose.jobs.len() as u32,
         jobs_done: count(|state| state.is_terminal() && state != JobState::Cancelled),
         jobs_failed: count(|state| state == JobState::Failed),
+        trouble: live.held.as_ref().map(Held::reason).unwrap_or_default(),
     }
 }
 
@@ -83,7 +84,7 @@ pub(super) fn job(live: &Live, number: u32) -> Option<api::Job> {
         needs: plan.edges.iter().map(|edge| edge.job).collect(),
         warnings: record.warnings.clone(),
         log,
-        phase: live.trouble_of(number).cloned().unwrap_or(progress.phase),
+        phase: live.trouble_of(number).unwrap_or(progress.phase),
         done: progress.done,
         total: progress.total,
     })
@@ -121,7 +122,7 @@ fn attempt(live: &Live, job: u32, record: &AttemptRecord) -> api::Attempt {
 }
 
 /// A copy of what is known of a compose, to be compared with its files.
-pub(super) fn subject(live: &Live) -> Box<Subject> {
+pub(super) fn subject(live: &Live, keeper: Keeper) -> Box<Subject> {
     Box::new(Subject {
         id: live.id().to_owned(),
         top: live.meta.top.clone(),
@@ -131,7 +132,9 @@ pub(super) fn subject(live: &Live) -> Box<Subject> {
         plan: (*live.compose.plan).clone(),
         header: live.compose.header.clone(),
         jobs: live.compose.jobs.clone(),
-        running: !(live.compose.is_ended() && live.settled),
+        // Nothing changes in one that is held.
+        running: !(live.compose.is_ended() && live.settled) && live.held.is_none(),
+        keeper,
     })
 }
 

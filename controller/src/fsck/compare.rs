@@ -240,7 +240,7 @@ impl Comparison<'_> {
             let advice = if record.state.is_dead() {
                 "remove it; tutti retry makes it anew".to_owned()
             } else {
-                "remove it; tutti compose --resume makes it anew".to_owned()
+                format!("remove it; {} makes it anew", self.subject.keeper.again(&self.subject.id))
             };
             self.push(Severity::Error, path, Some(*job), what, advice);
         }

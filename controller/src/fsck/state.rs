@@ -26,7 +26,8 @@ pub(super) fn records(subject: &Subject) -> Vec<Finding> {
             subject.jobs.iter().filter(|record| record.state.is_terminal()).count(),
             subject.jobs.len()
         );
-        findings.push(Finding::new(Severity::Note, "STATUS", what, format!("tutti compose --resume {}", subject.id)));
+        let advice = format!("{} goes on with it", subject.keeper.again(&subject.id));
+        findings.push(Finding::new(Severity::Note, "STATUS", what, advice));
     }
     let ended = subject.header.ended_at.is_some();
     for (job, record) in subject.plan.jobs.iter().zip(&subject.jobs) {
@@ -50,8 +51,8 @@ pub(super) fn records(subject: &Subject) -> Vec<Finding> {
     findings
 }
 
-fn fault(_: &Subject, job: &PlanJob, what: String) -> Finding {
-    Finding::new(Severity::Error, "work/tutti/state.redb", what, FAULT).of_job(job.name.to_string())
+fn fault(subject: &Subject, job: &PlanJob, what: String) -> Finding {
+    Finding::new(Severity::Error, subject.keeper.state(), what, FAULT).of_job(job.name.to_string())
 }
 
 fn made_all(job: &PlanJob, record: &JobRecord) -> bool {
@@ -100,7 +101,7 @@ fn text(subject: &Subject, name: &str, wanted: &str, found: &Option<Result<Strin
         None => "is missing".to_owned(),
     };
     let advice = match (name, subject.header.ended_at) {
-        ("STATUS", None) => format!("tutti compose --resume {} writes it again", subject.id),
+        ("STATUS", None) => format!("{} writes it again", subject.keeper.again(&subject.id)),
         _ => format!("write the word {wanted} into it"),
     };
     Some(Finding::new(Severity::Error, name, what, advice))
@@ -118,7 +119,7 @@ fn staging(subject: &Subject, names: Option<&[String]>) -> Vec<Finding> {
             let what = format!("is missing, and {} is only {}", subject.name(number), record.state.as_str());
             let advice = match (record.committed, ended) {
                 (true, _) => "its outputs are lost, and it does not run again: make a new compose".to_owned(),
-                (false, _) => format!("tutti compose --resume {} runs it again", subject.id),
+                (false, _) => format!("{} runs it again", subject.keeper.again(&subject.id)),
             };
             let path = format!("{}/{fence}", Volumes::STAGING);
             let severity = if record.committed { Severity::Error } else { Severity::Note };

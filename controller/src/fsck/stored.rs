@@ -10,7 +10,7 @@ use std::{
 use tutti_job::{Digest, Volumes};
 use tutti_store::{RedbStore, StateStoreExt, StoreError, SystemClock};
 
-use super::{Finding, Severity, Subject, expected::blob_path};
+use super::{Finding, Keeper, Severity, Subject, expected::blob_path};
 use crate::{
     engine::stored::{ComposeKey, KEYS, Meta, chain, parse_key},
     lifecycle::{Header, JobRecord},
@@ -207,6 +207,10 @@ impl Stored {
             header,
             jobs,
             running: false,
+            keeper: match top {
+                Some(_) => Keeper::Itself,
+                None => Keeper::Controller(state.to_owned()),
+            },
         };
         Loaded { top: directory, subject: Some(Box::new(subject)), findings: self.findings }
     }

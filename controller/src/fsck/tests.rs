@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use tutti_job::{Digest, EntryKind, Fence, JobKind, JobName, LogicalPath, OutputSpec, Resources, Root};
 
 use super::{
-    Finding, Severity, Subject,
+    Finding, Keeper, Severity, Subject,
     compare::compare,
     expected::{Expected, Wanted, blob_path},
     observe::{Kind, Latest, Places, Seen},
@@ -55,6 +55,7 @@ fn subject() -> Subject {
     Subject {
         id: "C-1-20260102.0".into(),
         top: "/t/C-1-20260102.0".into(),
+        keeper: Keeper::Itself,
         recorded_top: "/t/C-1-20260102.0".into(),
         documents: [Digest::of(b"spec"), Digest::of(b"plan")],
         identity: Identity {

@@ -63,6 +63,9 @@ pub struct ComposeSummary {
     pub jobs_done: u32,
     #[prost(uint32, tag = "9")]
     pub jobs_failed: u32,
+    /// What keeps it from going on, or could not be done at its end, and what to do; empty: nothing.
+    #[prost(string, tag = "10")]
+    pub trouble: ::prost::alloc::string::String,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

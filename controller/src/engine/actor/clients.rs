@@ -25,6 +25,11 @@ fn no_job(live: &Live, name: &str) -> Status {
     Status::not_found(format!("{} has no job {name:?}{near}; hint: tutti show --format json lists them", live.id()))
 }
 
+fn unreadable_reason(compose_id: &str, Unreadable { reason, .. }: &Unreadable) -> String {
+    let hint = if reason.contains("hint: ") { "" } else { "; hint: tutti fsck says what is damaged and what to do" };
+    format!("{compose_id} cannot be gone on with: {reason}{hint}")
+}
+
 fn refused(error: &IllegalTransition) -> Status {
     Status::failed_precondition(error.to_string())
 }
@@ -107,12 +112,24 @@ impl Actor {
         self.composes.get(compose_id).ok_or_else(|| self.unknown(compose_id))
     }
 
+    /// All composes, those that could not be read among them.
+    pub(super) fn list(&self) -> Vec<api::ComposeSummary> {
+        let mut all: Vec<_> = self.composes.values().map(view::summary).collect();
+        let lost = self.unreadable.iter().filter(|(id, _)| !self.composes.contains_key(*id));
+        all.extend(lost.map(|(id, unreadable)| api::ComposeSummary {
+            compose_id: id.clone(),
+            compose_dir: unreadable.top.as_ref().map(|top| top.display().to_string()).unwrap_or_default(),
+            trouble: unreadable_reason(id, unreadable),
+            ..api::ComposeSummary::default()
+        }));
+        all.sort_by(|one, other| one.compose_id.cmp(&other.compose_id));
+        all
+    }
+
     /// No such compose, or one whose state could not be read.
     fn unknown(&self, compose_id: &str) -> Status {
-        if let Some(Unreadable { reason, .. }) = self.unreadable.get(compose_id) {
-            let hint =
-                if reason.contains("hint: ") { "" } else { "; hint: tutti fsck says what is damaged and what to do" };
-            return Status::failed_precondition(format!("{compose_id} cannot be gone on with: {reason}{hint}"));
+        if let Some(unreadable) = self.unreadable.get(compose_id) {
+            return Status::failed_precondition(unreadable_reason(compose_id, unreadable));
         }
         let near = nearest::suggestion(compose_id, self.composes.keys().map(String::as_str));
         Status::not_found(format!("no compose {compose_id} here{near}"))
@@ -169,14 +186,24 @@ impl Actor {
             return drop(reply.send(Err(error)));
         }
         match self.apply(compose_id, Event::Cancel) {
-            Ok(()) => self.later(move |_| drop(reply.send(Ok(())))),
+            Ok(()) => {
+                // What is to end need not be whole.
+                self.release(compose_id);
+                self.later(move |_| drop(reply.send(Ok(()))));
+            }
             Err(error) => drop(reply.send(Err(refused(&error)))),
         }
     }
 
+    /// Opens new attempts, of a compose of which all was there a moment ago: see [`crate::engine::Handle::retry`].
     pub(super) fn retry(&mut self, compose_id: &str, patterns: &[String], reply: Reply<Vec<String>>) {
+        let was_held = self.release(compose_id);
         let (jobs, names) = match self.jobs_to_retry(compose_id, patterns) {
             Ok(found) => found,
+            // That it goes on is what was asked for.
+            Err(_) if was_held && patterns.is_empty() => {
+                return self.later(move |_| drop(reply.send(Ok(Vec::new()))));
+            }
             Err(error) => return drop(reply.send(Err(error))),
         };
         match self.apply(compose_id, Event::Retry { jobs }) {

@@ -68,6 +68,11 @@ impl Actor {
 
     pub(super) fn perform(&mut self, compose_id: String, effect: Effect) {
         let wire_fence = |fence: &Fence| Some(fence_to(&compose_id, fence));
+        // What is held has its effects derived again once it is gone on with.
+        let ends = matches!(effect, Effect::SendRefused { .. } | Effect::CancelAttempt { .. });
+        if !ends && self.is_held(&compose_id) {
+            return;
+        }
         let [before, after] = points::effect(&effect);
         pass(before);
         match effect {

@@ -154,6 +154,9 @@ impl Actor {
     /// Runs `action` for a fence of a compose that is here, if it is the sender's own.
     fn with_fence(&mut self, executor: u64, fence: Option<wire::Fence>, action: impl FnOnce(&mut Self, &str, Fence)) {
         let Some((compose_id, fence)) = fence_from(fence) else { return };
+        if self.is_held(&compose_id) {
+            return;
+        }
         let known = self.composes.get(&compose_id).is_some_and(|compose| live::known(compose, &fence));
         if !known || (fence.executor != executor && self.workers.heir_of(fence.executor) != Some(executor)) {
             // Refused, it would remove the files.
@@ -224,7 +227,7 @@ impl Actor {
 
     fn progress(&mut self, executor: u64, status: wire::JobStatus) {
         let Some((compose_id, fence)) = fence_from(status.fence) else { return };
-        if fence.executor != executor || !self.is_current(&compose_id, &fence) {
+        if fence.executor != executor || !self.is_current(&compose_id, &fence) || self.is_held(&compose_id) {
             return;
         }
         let Some(live) = self.composes.get_mut(&compose_id) else { return };

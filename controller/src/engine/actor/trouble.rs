@@ -199,7 +199,10 @@ impl Actor {
                     self.workers.seen(executor, now());
                 }
             }
-            Command::Verified { .. } | Command::Published { .. } | Command::StatusWritten { .. } => {
+            Command::Verified { .. }
+            | Command::Published { .. }
+            | Command::StatusWritten { .. }
+            | Command::Looked { .. } => {
                 self.held.push(command);
             }
             Command::FindSubmission { .. }

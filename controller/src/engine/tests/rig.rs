@@ -91,7 +91,15 @@ impl Rig {
         // Whatever the store still had in store for the first one.
         while self.store.txn(Txn::new().and(Operation::delete(LEADER_KEY))).await.is_err() {}
         meanwhile(self.target.path());
-        Self::on(self.target, self.store).await
+        let rig = Self::on(self.target, self.store).await;
+        // What these workers say is said once: it must not go unheard.
+        let look = async {
+            while rig.handle().list().await.unwrap().iter().any(|summary| summary.trouble.contains("looks first")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("the look must end");
+        rig
     }
 
     /// Another controller takes the leader key.
