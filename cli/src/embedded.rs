@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -50,16 +50,9 @@ pub(crate) struct Embedded {
     _socket_dir: tempfile::TempDir,
 }
 
-/// A target directory as jobs may name it: absolute, without `..`. Where a `..` leads is for the file system to say, as
-/// what stands before it may be a link.
+/// A target directory as jobs may name it: absolute, without `..`.
 pub(crate) fn target(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).context("cannot find the current directory")?;
-    let mut parts: Vec<_> = path.components().collect();
-    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else { return Ok(path) };
-    let below: PathBuf = parts.split_off(last + 1).into_iter().collect();
-    let upper: PathBuf = parts.into_iter().collect();
-    let upper = fs::canonicalize(&upper).with_context(|| format!("cannot find {}", upper.display()))?;
-    Ok(if below.as_os_str().is_empty() { upper } else { upper.join(below) })
+    Ok(tutti_files::without_dots(path)?)
 }
 
 /// The compose's directory below a target directory.

@@ -233,8 +233,8 @@ impl<'a> Accept<'a> {
 
     fn spec(&mut self) -> Result<ComposeSpec, AcceptError> {
         let (mut identity, source_date) = identity::resolve(self.settings, &self.options.identity)?;
-        let mut sources = vec![self.own_source()];
-        let lookasides = self.lookaside_sources(&mut sources);
+        let mut sources = vec![self.own_source()?];
+        let lookasides = self.lookaside_sources(&mut sources)?;
         let variants: Vec<Variant> = self.variants.all().cloned().collect();
         let variants =
             variants.iter().map(|variant| self.variant(variant, &lookasides)).collect::<Result<Vec<_>, _>>()?;
@@ -284,14 +284,14 @@ impl<'a> Accept<'a> {
     }
 
     /// The repositories that are composed from: one source named `repos`, as Pungi's only package set of this kind.
-    fn own_source(&mut self) -> PackageSource {
+    fn own_source(&mut self) -> Result<PackageSource, AcceptError> {
         let mut arches = BTreeMap::new();
         let mut excludes = BTreeSet::new();
         for arch in self.variants.arches() {
             let mut repos = Vec::new();
             for repo in self.settings.pkgset.repos.iter(arch) {
                 excludes.extend(repo.exclude.iter().cloned());
-                repos.push(location(&repo.location));
+                repos.push(location("pkgset_repos", &repo.location)?);
             }
             if !repos.is_empty() {
                 let multilib = self.settings.is_multilib(arch);
@@ -302,16 +302,16 @@ impl<'a> Accept<'a> {
             let names: Vec<_> = excludes.into_iter().collect();
             self.warnings.push(format!("pkgset_repos: exclude is not supported yet, ignored: {}", names.join(", ")));
         }
-        PackageSource { name: "repos".into(), arches, lookaside: false }
+        Ok(PackageSource { name: "repos".into(), arches, lookaside: false })
     }
 
     /// One source for each external lookaside repository; returns their indexes by location.
-    fn lookaside_sources(&self, sources: &mut Vec<PackageSource>) -> BTreeMap<String, u32> {
+    fn lookaside_sources(&self, sources: &mut Vec<PackageSource>) -> Result<BTreeMap<String, u32>, AcceptError> {
         let mut indexes = BTreeMap::new();
         for variant in self.variants.all() {
             for arch in &variant.arches {
                 for repo in self.settings.gather.lookaside_repos.iter(&variant.uid, arch) {
-                    let place = location(repo);
+                    let place = location("gather_lookaside_repos", repo)?;
                     let index = *indexes.entry(place.clone()).or_insert_with(|| {
                         let name = format!("lookaside-{}", sources.len());
                         sources.push(PackageSource { name, arches: BTreeMap::new(), lookaside: true });
@@ -323,7 +323,7 @@ impl<'a> Accept<'a> {
                 }
             }
         }
-        indexes
+        Ok(indexes)
     }
 
     fn variant(&mut self, variant: &Variant, lookasides: &BTreeMap<String, u32>) -> Result<VariantSpec, AcceptError> {
@@ -359,11 +359,13 @@ impl<'a> Accept<'a> {
             comps.map(Comps::to_xml).unwrap_or_default().into_bytes()
         });
         let settings = self.settings;
-        let places = settings.gather.lookaside_repos.iter(&variant.uid, arch).map(location);
+        let repos = settings.gather.lookaside_repos.iter(&variant.uid, arch);
+        let places: Vec<String> =
+            repos.map(|repo| location("gather_lookaside_repos", repo)).collect::<Result<_, AcceptError>>()?;
         Ok(VariantArch {
             request: self.blob(request),
             comps: comps.map(|bytes| self.blob(bytes)),
-            lookaside_sources: places.filter_map(|place| lookasides.get(&place).copied()).collect(),
+            lookaside_sources: places.iter().filter_map(|place| lookasides.get(place).copied()).collect(),
             repoclosure: match settings.repoclosure(&variant.uid, arch) {
                 config::Strictness::Off => Strictness::Off,
                 config::Strictness::Lenient => Strictness::Lenient,
@@ -479,10 +481,14 @@ fn compression(createrepo: &config::Createrepo) -> &'static str {
     createrepo.compression().map_or("zstd", config::Compression::as_str)
 }
 
-fn location(location: &RepoLocation) -> String {
+/// A repository as jobs may name it: a path is absolute and without `..`, also those of the configuration's own place.
+fn location(option: &'static str, location: &RepoLocation) -> Result<String, AcceptError> {
     match location {
-        RepoLocation::Path(path) => path.to_string_lossy().into_owned(),
-        RepoLocation::Url(url) => url.clone(),
+        RepoLocation::Path(path) => match tutti_files::without_dots(path) {
+            Ok(path) => Ok(path.to_string_lossy().into_owned()),
+            Err(error) => Err(AcceptError::Option { option, message: tutti_files::chain(&error) }),
+        },
+        RepoLocation::Url(url) => Ok(url.clone()),
     }
 }
 

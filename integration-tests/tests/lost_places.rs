@@ -105,6 +105,24 @@ fn a_target_directory_may_be_written_with_dots() {
     assert!(refused.stderr.contains("cannot find") && refused.stderr.contains("nowhere"), "{}", refused.stderr);
 }
 
+#[test]
+fn a_configuration_and_its_repositories_may_be_written_with_dots() {
+    let scratch = Scratch::new("dotted-config");
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    tiny.config = tiny.config.replace("\"repo\"", "\"../tiny/repo\"");
+    assert!(tiny.config.contains("../tiny/repo"), "{}", tiny.config);
+    let _ = tiny.write();
+    fs::create_dir(scratch.join("below")).unwrap();
+    let dotted = scratch.join("below/../tiny/compose.conf");
+    let (compose, _) = Run::default().compose(&dotted, &scratch.join("composes"), 0);
+    assert_eq!(compose.status(), "FINISHED");
+    tiny.config = tiny.config.replace("../tiny/repo", "nowhere/../repo");
+    let refused = Run::default().run(&tiny.write(), &scratch.join("refused")).expect(1);
+    let words = ["error: pkgset_repos: cannot find ", "tiny/nowhere/..: No such file"];
+    assert!(words.iter().all(|word| refused.stderr.contains(word)), "{}", refused.stderr);
+    assert!(!scratch.join("refused").exists(), "something was left behind");
+}
+
 /// The directory of the worker's state cannot be made, once: the compose says so and does not wait for ever.
 #[test]
 fn a_worker_that_cannot_start_ends_the_compose() {

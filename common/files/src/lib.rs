@@ -11,6 +11,7 @@
 
 mod chain;
 mod claim;
+mod dots;
 mod trouble;
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
@@ -19,6 +20,7 @@ use rustix::fs::{Mode, OFlags};
 
 pub use chain::chain;
 pub use claim::{Claim, claim_dir};
+pub use dots::{NotFound, without_dots};
 pub use trouble::{Trouble, hint_of, trouble, trouble_of};
 
 /// What makes a file the same one under another name.
