@@ -72,10 +72,7 @@ async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
         }
     };
     let result = embedded.follow(compose_id, &mut reporter).await;
-    let finished = embedded.finish().await;
-    // Why the controller ended says more than that it is gone.
-    finished?;
-    let shown = result?;
+    let shown = finish(embedded, result).await?;
     conclude(&shown, &args.output)
 }
 
@@ -93,11 +90,22 @@ async fn compose(
         Ok(_) => embedded.follow(&compose_id, reporter).await,
         Err(status) => Err(status.into()),
     };
+    finish(embedded, result).await
+}
+
+/// Ends controller and worker.
+async fn finish(embedded: Embedded, result: Result<ShowResponse>) -> Result<ShowResponse> {
     let finished = embedded.finish().await;
-    // Why the controller ended says more than that it is gone.
-    finished?;
-    let shown = result?;
-    Ok(shown)
+    let summary = result.as_ref().ok().and_then(|shown| shown.summary.as_ref());
+    match summary {
+        Some(summary) => finished.with_context(|| {
+            let status = progress::status_word(summary.status);
+            format!("{} ended as {status}, and then something went wrong", summary.compose_id)
+        })?,
+        // Why the controller ended says more than that it is gone.
+        None => finished?,
+    }
+    result
 }
 
 /// Follows a compose of this process; the first interrupt cancels it, the second ends the program.

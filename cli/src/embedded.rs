@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 use tutti_controller::{
@@ -46,7 +46,8 @@ pub(crate) struct Embedded {
     top: PathBuf,
     stop: CancellationToken,
     worker: Option<(Shutdown, JoinHandle<Result<(), WorkerError>>)>,
-    controller: JoinHandle<Result<(), RunError>>,
+    /// None once it has ended.
+    controller: Option<JoinHandle<Result<(), RunError>>>,
     _socket_dir: tempfile::TempDir,
 }
 
@@ -162,21 +163,29 @@ impl Embedded {
         let controller = spawn_named_until_done("embedded controller", &tracker, controller.serve(bound, false));
         let worker = work.map(|work| worker(&tracker, top, &socket, work)).transpose()?;
         let client = connect::connect(&address).await?;
-        Ok(Self { client, top: top.to_owned(), stop, worker, controller, _socket_dir: socket_dir })
+        Ok(Self { client, top: top.to_owned(), stop, worker, controller: Some(controller), _socket_dir: socket_dir })
     }
 
-    /// Follows a compose to its end, or until the worker cannot go on.
+    /// Follows a compose to its end, or until controller or worker cannot go on.
     pub(crate) async fn follow(&mut self, compose_id: &str, reporter: &mut dyn Reporter) -> Result<ShowResponse> {
         let mut client = self.client.clone();
         let follow = compose::follow(&mut client, compose_id, reporter);
-        let Some((_, worker)) = &mut self.worker else { return follow.await };
-        let ended = tokio::select! {
-            shown = follow => return shown,
-            ended = worker => ended,
-        };
-        self.worker = None;
-        ended.context("the worker panicked")??;
-        bail!("the worker ended before the compose\nhint: tutti compose --resume {compose_id} goes on")
+        // Whichever ended before is not there to end.
+        let (worker, controller) = (self.worker.as_mut().map(|(_, task)| task), self.controller.as_mut());
+        tokio::select! {
+            shown = follow => shown,
+            ended = end_of(worker) => {
+                self.worker = None;
+                ended.context("the worker panicked")??;
+                bail!("the worker ended before the compose\nhint: tutti compose --resume {compose_id} goes on")
+            }
+            ended = end_of(controller) => {
+                self.controller = None;
+                let why = ended.context("the controller panicked")?;
+                why.with_context(|| format!("the controller of {compose_id} ended before the compose"))?;
+                bail!("the controller ended before the compose\nhint: tutti compose --resume {compose_id} goes on")
+            }
+        }
     }
 
     /// Ends the worker with all its children, then the controller, and closes the state.
@@ -192,8 +201,18 @@ impl Embedded {
         pass("embedded.finish.worker-ended");
         self.stop.cancel();
         let _ = fs::remove_file(self.top.join(ADDRESS));
-        self.controller.await.context("the controller panicked")??;
+        if let Some(controller) = self.controller {
+            controller.await.context("the controller panicked")??;
+        }
         Ok(())
+    }
+}
+
+/// The end of a task, if there is one.
+async fn end_of<T>(task: Option<&mut JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
     }
 }
 

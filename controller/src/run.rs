@@ -47,6 +47,9 @@ pub enum RunError {
     /// The election failed.
     #[error("cannot become the leading controller")]
     Election(#[source] tutti_store::StoreError),
+    /// The state is gone.
+    #[error("the state was lost")]
+    Lost(#[source] tutti_store::StoreError),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -158,10 +161,15 @@ impl Controller {
         tutti_failpoint::pass("controller.stop.before");
         self.handle.tasks().finish().await;
         tutti_failpoint::pass("controller.stop.finished");
+        let mut result = result;
         if self.leadership.is_valid()
             && let Err(error) = self.leadership.resign().await
         {
-            tracing::warn!(%error, "cannot give the leadership back; it ends with its lease");
+            match error.kind() {
+                // All that was stored is gone, whatever was done.
+                tutti_store::ErrorKind::Vanished if result.is_ok() => result = Err(RunError::Lost(error)),
+                _ => tracing::warn!(%error, "cannot give the leadership back; it ends with its lease"),
+            }
         }
         self.store.close().await;
         tutti_failpoint::pass("controller.store.closed");

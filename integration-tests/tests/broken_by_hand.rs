@@ -349,6 +349,53 @@ fn names_that_do_not_exist() {
     says(&ask(&["show", &id]), &["has no work/tutti/state.redb", "hint: "]);
 }
 
+/// What is stored is lost with its name; the compose says so, and does not wait for a controller that is gone.
+#[test]
+fn state_or_directory_removed_while_the_compose_runs() {
+    let cases: [(&str, &[&str]); 3] = [
+        ("", &["work/tutti/state.redb.owner was removed while"]),
+        ("work/tutti/state.redb", &["work/tutti/state.redb was removed while"]),
+        ("work/tutti/state.redb.owner", &["work/tutti/state.redb.owner was removed while"]),
+    ];
+    for (name, words) in cases {
+        let mut paused = paused("hand-vanished", REPO);
+        let path = paused.compose.directory().join(name);
+        match path.is_dir() {
+            true => fs::remove_dir_all(path).unwrap(),
+            false => fs::remove_file(path).unwrap(),
+        }
+        let ended = paused.go_on(1);
+        says(&ended, &["error: the controller of ", "ended before the compose: ", "hint: "]);
+        says(&ended, words);
+        assert!(!ended.stderr.contains("does not answer"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn state_removed_at_the_very_end() {
+    let scratch = Scratch::new("hand-vanished-late");
+    let (config, target) = (Tiny::new(&scratch.join("tiny")).write(), scratch.join("composes"));
+    let point = format!("embedded.finish.before=pause-file({})", scratch.join("go").display());
+    let command = Run::default().env("TUTTI_FAILPOINTS", &point).command(&config, &target);
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| run(command));
+        let deadline = Instant::now() + LIMIT;
+        let top = loop {
+            let link = target.join("latest-Tiny-1");
+            match fs::read_link(&link) {
+                Ok(id) => break target.join(id),
+                Err(_) => assert!(Instant::now() < deadline && !ended.is_finished(), "it does not end"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(scratch::read(top.join("STATUS")).trim(), "FINISHED");
+        fs::remove_file(top.join("work/tutti/state.redb")).unwrap();
+        write(&scratch.join("go"), "");
+        ended.join().unwrap()
+    });
+    says(&ended.expect(1), &["ended as FINISHED, and then ", "work/tutti/state.redb was removed while", "hint: "]);
+}
+
 /// A farm with a worker that holds a job until `go` is there, and the compose. No worker is taken for lost before `lost` is
 /// there.
 fn farm_at(scratch: &Scratch, job: &str) -> (Farm, String) {

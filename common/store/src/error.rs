@@ -88,6 +88,16 @@ pub enum StoreError {
         /// Process and host.
         by: String,
     },
+    /// Somebody removed the file, or the record of who owns it.
+    #[error(
+        "{} was removed while this program worked with it (hint: what was stored is gone with it: put it back from a copy, \
+         or make a new compose)",
+        path.display()
+    )]
+    Vanished {
+        /// What is gone.
+        path: PathBuf,
+    },
     /// Stored data cannot be right.
     #[error("the state file {} cannot be used: {problem} (hint: {hint})", path.display())]
     Corrupt {
@@ -122,6 +132,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The store is another's now: end.
     TakenOver,
+    /// The store is gone: end.
+    Vanished,
 }
 
 impl StoreError {
@@ -136,6 +148,7 @@ impl StoreError {
             Self::NoSpace { .. } => ErrorKind::NoSpace,
             Self::Unavailable { .. } | Self::InUse { .. } | Self::OwnedElsewhere { .. } => ErrorKind::Unavailable,
             Self::TakenOver { .. } => ErrorKind::TakenOver,
+            Self::Vanished { .. } => ErrorKind::Vanished,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
     }

@@ -182,7 +182,7 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// `TakenOver` when it is not.
+    /// `TakenOver` when it is not, `Vanished` when nobody's record is there.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let names = Names::new(&self.path);
         let tail = walk(&*self.world, &names)?.tail;
@@ -193,7 +193,11 @@ impl Owner {
         if tail.as_ref() == Some(&self.record) && (number == 1 || own == tail) {
             return Ok(());
         }
-        let by = tail.map_or_else(|| "nobody".to_owned(), |tail| tail.to_string());
+        let Some(tail) = tail else { return Err(StoreError::Vanished { path: names.head() }) };
+        let by = match tail == self.record {
+            true => format!("another process, unless {} was removed by hand", names.successor(number).display()),
+            false => tail.to_string(),
+        };
         Err(StoreError::TakenOver { path: self.path.clone(), by })
     }
 

@@ -198,3 +198,18 @@ async fn what_was_answered_survives_sigkill() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_file_that_is_removed_while_it_is_used_is_not_written_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["state", "state.owner"] {
+        let store = open(&directory.path().join("state"), &ManualClock::new()).await.unwrap();
+        store.put(b"key", b"1").await.unwrap();
+        std::fs::remove_file(directory.path().join(name)).unwrap();
+        let error = store.put(b"key", b"2").await.unwrap_err();
+        let gone = directory.path().join(name);
+        assert!(matches!(&error, StoreError::Vanished { path } if *path == gone), "{name}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Vanished);
+        store.close().await;
+    }
+}

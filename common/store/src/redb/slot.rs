@@ -4,6 +4,7 @@
 //! it from its last whole commit, without a restart of the process. A commit that failed is looked up then: its number
 //! stands in the file or it does not, so its outcome is known unless the file cannot be opened at all.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use ::redb::{Database, Error as RedbError, ReadableDatabase as _};
@@ -14,8 +15,9 @@ use super::file::{self, Failure, Phase, damaged, redb_error};
 use super::medium::Bytes;
 use super::tables::{META, META_COMMITS};
 use crate::error::StoreError;
-use crate::owner::Owner;
 
+/// Who has taken a file over that is another one.
+const ANOTHER_FILE: &str = "somebody who put another file there";
 /// A file above this size is made as small as its content when it is closed.
 const SHRINK_ABOVE: u64 = 4 << 20;
 
@@ -52,7 +54,19 @@ impl Inner {
 
     /// Whether the file is still this process's own.
     pub(super) fn check_owner(&self) -> Result<(), StoreError> {
-        self.owner.as_ref().map_or(Ok(()), Owner::check)
+        let Some(owner) = &self.owner else { return Ok(()) };
+        owner.check()?;
+        // Work goes on with a file that has lost its name, and is lost with it.
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if found.ino() != self.inode => {
+                Err(StoreError::TakenOver { path: self.path.clone(), by: ANOTHER_FILE.to_owned() })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(StoreError::Vanished { path: self.path.clone() })
+            }
+            // What cannot be looked at says nothing.
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_open(&self, operation: &'static str) -> Result<(), StoreError> {
@@ -141,7 +155,7 @@ impl Inner {
                 return Ok(());
             }
             // On a network volume the record of the new owner may be seen later than its file.
-            Err(StoreError::TakenOver { path: self.path.clone(), by: "somebody who put another file there".into() })
+            Err(StoreError::TakenOver { path: self.path.clone(), by: ANOTHER_FILE.to_owned() })
         })?;
         *slot = Slot::Open(opened.handle);
         // While nobody else can change the file.
