@@ -48,8 +48,8 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Give a compose to a controller
     Submit(SubmitArgs),
-    /// List a controller's composes
-    List(ClientArgs),
+    /// List a controller's composes, or those in a target directory
+    List(ListArgs),
     /// Show a compose: jobs by kind, critical path, what failed, and each attempt of what did not succeed at once
     Show(OneArgs),
     /// Follow a compose to its end
@@ -189,7 +189,7 @@ pub(crate) struct ComposeArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Cores that jobs use at once (most jobs use a part of one); all of this machine if not given
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) jobs: Option<u32>,
     #[command(flatten)]
     pub(crate) records: RecordsArgs,
@@ -232,7 +232,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) id: Option<String>,
     /// Cores to offer; all if not given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cpus: Option<u32>,
     /// Where this host has what the controller calls otherwise: THEIRS=OURS, for the compose directory and packages
     #[arg(long = "map", value_name = "THEIRS=OURS")]
@@ -352,9 +352,23 @@ fn address(given: Option<&Address>, elsewhere: bool) -> anyhow::Result<Option<Ad
 const CONTROLLER: &str = "TUTTI_CONTROLLER";
 
 #[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Print JSON
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
-    pub(crate) client: ClientArgs,
+    pub(crate) place: PlaceArgs,
+    #[command(flatten)]
+    pub(crate) take_over: TakeOverArgs,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
     /// Compose id
     pub(crate) compose_id: String,
     /// Exit with 2 for FINISHED_INCOMPLETE
@@ -403,6 +417,9 @@ pub(crate) struct WhyArgs {
     pub(crate) compose_id: String,
     /// Job name, KIND.VARIANT.ARCH, or a pattern that only one job fits
     pub(crate) job: String,
+    /// Print JSON
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -6,18 +6,18 @@ use anyhow::{Context, Result};
 use tonic::transport::Channel;
 use tutti_controller::plan;
 use tutti_proto::compose::{
-    CancelRequest, ComposeStatus, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
+    CancelRequest, ComposeSummary, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
     ShowResponse, WhyRequest, compose_service_client::ComposeServiceClient,
 };
 
 use crate::{
     args::{
-        CancelArgs, ClientArgs, DrainArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs,
+        CancelArgs, DrainArgs, ListArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs,
         TakeOverArgs, WatchArgs, WhyArgs,
     },
     compose,
     connect::connect,
-    embedded::{self, Embedded, Reached, Work},
+    embedded::{self, Embedded, For, Reached, Work},
     progress::{self, Format, Reporter, Steadfast, status_word},
     report, spec, watch as follow,
 };
@@ -28,23 +28,26 @@ const NAMED: usize = 20;
 /// A client, and what must be ended after its use.
 struct Place {
     client: ComposeServiceClient<Channel>,
+    /// The compose's id.
+    id: String,
     embedded: Option<Embedded>,
 }
 
 impl Place {
-    /// Reaches the controller of a compose. With `work` a worker is started where nobody else composes.
-    async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, work: Option<&Work>) -> Result<Self> {
+    /// Reaches the controller of a compose.
+    async fn open(args: &PlaceArgs, take_over: &TakeOverArgs, compose_id: &str, what: For<'_>) -> Result<Self> {
         if let Some(address) = args.controller()? {
-            return Ok(Self { client: connect(&address).await?, embedded: None });
+            return Ok(Self { client: connect(&address).await?, id: compose_id.to_owned(), embedded: None });
         }
         let target = args.target_dir.as_deref().context("--controller or --target-dir is needed")?;
-        let top = embedded::compose_dir(target, compose_id)?;
-        if work.is_some() {
-            crate::fsck::refuse_damaged(&top, compose_id).await?;
+        let id = embedded::meant(target, compose_id);
+        let top = embedded::compose_dir(target, &id)?;
+        if let For::Working(_) = what {
+            crate::fsck::refuse_damaged(&top, &id).await?;
         }
-        Ok(match embedded::reach(&top, work, take_over.get()).await? {
-            Reached::Running(client) => Self { client, embedded: None },
-            Reached::Ours(embedded) => Self { client: embedded.client.clone(), embedded: Some(embedded) },
+        Ok(match embedded::reach(&top, what, take_over.get()).await? {
+            Reached::Running(client) => Self { client, id, embedded: None },
+            Reached::Ours(embedded) => Self { client: embedded.client.clone(), id, embedded: Some(embedded) },
         })
     }
 
@@ -88,27 +91,19 @@ pub(crate) async fn submit(args: SubmitArgs) -> Result<u8> {
     compose::conclude(&show, &OutputArgs { format: args.client.format, quiet: false, strict: args.strict })
 }
 
-pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
-    let mut client = connect(&args.controller).await?;
-    let composes = client.list(ListRequest {}).await?.into_inner().composes;
+pub(crate) async fn list(args: ListArgs) -> Result<u8> {
+    let composes = match args.place.controller()? {
+        Some(address) => connect(&address).await?.list(ListRequest {}).await?.into_inner().composes,
+        None => {
+            let target = args.place.target_dir.as_deref().context("--controller or --target-dir is needed")?;
+            listed(&embedded::target(target)?).await?
+        }
+    };
     match args.format {
-        Format::Json => progress::print_json(&composes.iter().map(progress::compose_object).collect::<Vec<_>>())?,
+        Format::Json => progress::print_json(&composes.iter().map(listed_object).collect::<Vec<_>>())?,
         Format::Text => {
             for compose in composes {
-                let unknown = compose.status == i32::from(ComposeStatus::Unspecified);
-                let active = match (compose.active, compose.trouble.is_empty()) {
-                    (true, true) => "active",
-                    (false, _) if !unknown => "ended",
-                    _ => "held",
-                };
-                outln!(
-                    "{:<44} {:<20} {active:<7} {}/{} jobs, {} failed",
-                    compose.compose_id,
-                    status_word(compose.status),
-                    compose.jobs_done,
-                    compose.jobs_total,
-                    compose.jobs_failed
-                )?;
+                outln!("{}", listed_line(&compose))?;
                 if !compose.trouble.is_empty() {
                     outln!("  {}", compose.trouble)?;
                 }
@@ -118,9 +113,60 @@ pub(crate) async fn list(args: ClientArgs) -> Result<u8> {
     Ok(0)
 }
 
+/// Whether nothing is known of a compose but what its own files say.
+fn is_found_only(compose: &ComposeSummary) -> bool {
+    compose.jobs_total == 0 && compose.trouble.is_empty()
+}
+
+fn listed_line(compose: &ComposeSummary) -> String {
+    let (id, status) = (&compose.compose_id, status_word(compose.status));
+    if is_found_only(compose) {
+        return format!("{id:<44} {status}");
+    }
+    let active = match (compose.active, compose.trouble.is_empty()) {
+        (true, true) => "active",
+        (false, _) if compose.jobs_total > 0 => "ended",
+        _ => "held",
+    };
+    let (done, total, failed) = (compose.jobs_done, compose.jobs_total, compose.jobs_failed);
+    format!("{id:<44} {status:<20} {active:<7} {done}/{total} jobs, {failed} failed")
+}
+
+fn listed_object(compose: &ComposeSummary) -> serde_json::Value {
+    let mut object = progress::compose_object(compose);
+    if is_found_only(compose) {
+        for name in ["active", "jobs_total", "jobs_done", "jobs_failed"] {
+            object[name] = serde_json::Value::Null;
+        }
+    }
+    object
+}
+
+/// The composes of a target directory, from their own files: jobs are known of those that run, or are shown one by one.
+async fn listed(target: &std::path::Path) -> Result<Vec<ComposeSummary>> {
+    let mut composes = Vec::new();
+    for id in embedded::composes(target)? {
+        let top = target.join(&id);
+        if let Some(mut client) = embedded::running(&top).await
+            && let Ok(answer) = client.list(ListRequest {}).await
+        {
+            composes.extend(answer.into_inner().composes);
+            continue;
+        }
+        let written = std::fs::read_to_string(top.join("STATUS")).unwrap_or_default();
+        composes.push(ComposeSummary {
+            status: progress::status_of(written.trim()).into(),
+            compose_dir: top.display().to_string(),
+            compose_id: id,
+            ..ComposeSummary::default()
+        });
+    }
+    Ok(composes)
+}
+
 pub(crate) async fn show(args: OneArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
-    let result = place.client.show(ShowRequest { compose_id: args.compose_id }).await;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Looking).await?;
+    let result = place.client.show(ShowRequest { compose_id: place.id.clone() }).await;
     let asleep = place.is_asleep();
     place.close().await?;
     let show = result?.into_inner();
@@ -133,7 +179,7 @@ pub(crate) async fn show(args: OneArgs) -> Result<u8> {
             if !summary.trouble.is_empty() {
                 outln!("Trouble: {}", summary.trouble)?;
             }
-            if asleep && summary.active {
+            if asleep && summary.ended.is_none() {
                 outln!("{}", nobody_works(&summary.compose_id))?;
             }
         }
@@ -142,20 +188,30 @@ pub(crate) async fn show(args: OneArgs) -> Result<u8> {
 }
 
 pub(crate) async fn watch(args: WatchArgs) -> Result<u8> {
-    let mut client = connect(&args.client.controller).await?;
-    let mut reporter = progress::reporter(args.client.format, false);
-    let show = follow::follow(&mut client, &args.compose_id, reporter.as_mut()).await?;
-    compose::conclude(&show, &OutputArgs { format: args.client.format, quiet: false, strict: args.strict })
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Looking).await?;
+    let id = place.id.clone();
+    let show = if place.is_asleep() {
+        // It has ended, or nobody lets it come to an end.
+        let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
+        let show = shown.map(tonic::Response::into_inner).map_err(anyhow::Error::from);
+        let going_on = |show: &ShowResponse| show.summary.as_ref().is_some_and(|summary| summary.ended.is_none());
+        show.and_then(|show| if going_on(&show) { Err(anyhow::anyhow!(nobody_works(&id))) } else { Ok(show) })
+    } else {
+        let mut reporter = progress::reporter(args.format, false);
+        follow::follow(&mut place.client, &id, reporter.as_mut()).await
+    };
+    place.close().await?;
+    compose::conclude(&show?, &OutputArgs { format: args.format, quiet: false, strict: args.strict })
 }
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Looking).await?;
     // Where nobody works no more will come.
     let follow = args.follow && !place.is_asleep();
     if args.follow && !follow {
-        errln!("{}", nobody_works(&args.compose_id));
+        errln!("{}", nobody_works(&place.id));
     }
-    let request = LogsRequest { compose_id: args.compose_id, job: args.job, offset_bytes: 0, follow };
+    let request = LogsRequest { compose_id: place.id.clone(), job: args.job, offset_bytes: 0, follow };
     let result = print_log(&mut place.client, request).await;
     place.close().await?;
     result.map(|()| 0)
@@ -173,8 +229,8 @@ async fn print_log(client: &mut ComposeServiceClient<Channel>, request: LogsRequ
 
 pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
     let CancelArgs { one: args, quiet } = args;
-    let id = args.compose_id;
-    let mut place = Place::open(&args.place, &args.take_over, &id, None).await?;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Changing).await?;
+    let id = place.id.clone();
     let result = place.client.cancel(CancelRequest { compose_id: id.clone() }).await;
     let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
     place.close().await?;
@@ -192,25 +248,25 @@ pub(crate) async fn cancel(args: CancelArgs) -> Result<u8> {
 
 pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
     let work = Work { jobs: None, records: args.records.get() };
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, Some(&work)).await?;
-    let request = RetryRequest { compose_id: args.compose_id.clone(), jobs: args.jobs };
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Working(&work)).await?;
+    let id = place.id.clone();
+    let request = RetryRequest { compose_id: id.clone(), jobs: args.jobs };
     let mut reporter = Steadfast::new(progress::reporter(args.output.format, args.output.quiet));
     let retried = place.client.retry(request).await;
     let result = match retried {
         Ok(response) => {
             if !args.output.quiet {
                 match response.into_inner().jobs.as_slice() {
-                    [] => errln!("{} goes on", args.compose_id),
+                    [] => errln!("{id} goes on"),
                     jobs => errln!("running again: {}", some(jobs)),
                 }
             }
-            place.follow(&args.compose_id, &mut reporter).await
+            place.follow(&id, &mut reporter).await
         }
         // Killed, perhaps: its jobs did not fail.
         Err(status) if place.is_asleep() && status.message().contains("nothing to retry") => Err(anyhow::anyhow!(
-            "{}\nhint: if it was interrupted, tutti compose --resume {} goes on",
-            status.message(),
-            args.compose_id
+            "{}\nhint: if it was interrupted, tutti compose --resume {id} goes on",
+            status.message()
         )),
         Err(status) => Err(status.into()),
     };
@@ -226,14 +282,21 @@ fn some(names: &[String]) -> String {
 }
 
 pub(crate) async fn why(args: WhyArgs) -> Result<u8> {
-    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, None).await?;
-    let id = args.compose_id;
+    let mut place = Place::open(&args.place, &args.take_over, &args.compose_id, For::Looking).await?;
+    let id = place.id.clone();
     let shown = place.client.show(ShowRequest { compose_id: id.clone() }).await;
-    let result = place.client.why(WhyRequest { compose_id: id.clone(), job: args.job }).await;
+    let result = place.client.why(WhyRequest { compose_id: id.clone(), job: args.job.clone() }).await;
     let asleep = place.is_asleep();
     place.close().await?;
     let reasons = result?.into_inner().reasons;
-    if asleep && shown?.into_inner().summary.is_some_and(|summary| summary.active) {
+    let unended = |show: &ShowResponse| show.summary.as_ref().is_some_and(|summary| summary.ended.is_none());
+    let left = asleep && unended(&shown?.into_inner());
+    if args.format == Format::Json {
+        let object = serde_json::json!({"compose_id": id, "job": args.job, "nobody_works": left, "reasons": reasons});
+        progress::print_json(&object)?;
+        return Ok(0);
+    }
+    if left {
         outln!("{}; what was stored last:", nobody_works(&id))?;
     }
     for reason in reasons {

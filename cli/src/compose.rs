@@ -10,7 +10,7 @@ use tutti_proto::compose::{CancelRequest, ShowResponse, compose_service_client::
 
 use crate::{
     args::{ComposeArgs, OutputArgs},
-    embedded::{self, Embedded, Reached, Work},
+    embedded::{self, Embedded, For, Reached, Work},
     progress::{self, Format, Reporter, Steadfast},
     report, spec, watch,
 };
@@ -18,7 +18,7 @@ use crate::{
 /// Makes a compose and returns the exit status.
 pub(crate) async fn run(args: ComposeArgs) -> Result<u8> {
     if let Some(compose_id) = &args.resume {
-        return resume(&args, compose_id).await;
+        return resume(&args, &embedded::meant(&args.target_dir, compose_id)).await;
     }
     let mut prepared = spec::prepare(&args.spec)?;
     // Planned before anything is made: what cannot be composed leaves nothing behind.
@@ -64,7 +64,7 @@ async fn resume(args: &ComposeArgs, compose_id: &str) -> Result<u8> {
     let reporter = progress::reporter(args.output.format, args.output.quiet);
     let mut reporter = Steadfast::start(reporter, compose_id, &top.display().to_string())?;
     crate::fsck::refuse_damaged(&top, compose_id).await?;
-    let mut embedded = match embedded::reach(&top, Some(&work(args)), args.take_over.get()).await? {
+    let mut embedded = match embedded::reach(&top, For::Working(&work(args)), args.take_over.get()).await? {
         Reached::Ours(embedded) => embedded,
         Reached::Running(mut client) => {
             let shown = watch::follow(&mut client, compose_id, &mut reporter).await?;

@@ -33,6 +33,8 @@ use crate::{
 pub(crate) const STATE: &str = tutti_controller::volume::EMBEDDED_STATE;
 /// Where a running one says how to reach it.
 const ADDRESS: &str = "work/tutti/controller";
+/// The controller's socket, in a directory of this process.
+const SOCKET: &str = "controller";
 /// Longest time for the worker to end: killing its children, and asking for answers to its last outcomes (10 s).
 const STOP: Duration = Duration::from_secs(30);
 
@@ -46,9 +48,11 @@ pub(crate) struct Embedded {
     top: PathBuf,
     stop: CancellationToken,
     worker: Option<(Shutdown, JoinHandle<Result<(), WorkerError>>)>,
+    /// Whether it looks at a copy of the state.
+    observes: bool,
     /// None once it has ended.
     controller: Option<JoinHandle<Result<(), RunError>>>,
-    _socket_dir: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// A target directory as jobs may name it: absolute, without `..`.
@@ -71,6 +75,14 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     }
 }
 
+/// The id that is meant: that of the compose which a `latest-` link of this name leads to, else what was given.
+pub(crate) fn meant(target: &Path, compose_id: &str) -> String {
+    let plain = |name: &Path| name.file_name() == Some(name.as_os_str());
+    let there = fs::read_link(target.join(compose_id)).ok().filter(|there| plain(Path::new(compose_id)) && plain(there));
+    let there = there.filter(|there| target.join(there).is_dir());
+    there.and_then(|there| there.into_os_string().into_string().ok()).unwrap_or_else(|| compose_id.to_owned())
+}
+
 /// The directory of that name, whatever is in it; a wrong id is answered with those that are there.
 pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     tutti_distro::compose_id::ComposeId::new(compose_id)?;
@@ -82,16 +94,22 @@ pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     if fs::symlink_metadata(&top).is_ok() {
         bail!("{} is no directory, so it is no compose", top.display());
     }
+    let known = composes(&target)?;
+    let near = tutti_controller::nearest::suggestion(compose_id, known.iter().map(String::as_str));
+    bail!("there is no compose {compose_id} in {}{near}", target.display());
+}
+
+/// Names of the composes in a target directory.
+pub(crate) fn composes(target: &Path) -> Result<Vec<String>> {
     let entries =
-        fs::read_dir(&target).with_context(|| format!("cannot list the target directory {}", target.display()))?;
+        fs::read_dir(target).with_context(|| format!("cannot list the target directory {}", target.display()))?;
     let composes = entries.map_while(std::io::Result::ok).filter(|entry| entry.path().join("COMPOSE_ID").exists());
     let mut known: Vec<String> = composes
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     known.sort();
-    let near = tutti_controller::nearest::suggestion(compose_id, known.iter().map(String::as_str));
-    bail!("there is no compose {compose_id} in {}{near}", target.display());
+    Ok(known)
 }
 
 /// Connects to the process that composes in `top` right now, if there is one.
@@ -109,6 +127,17 @@ pub(crate) struct Work {
     pub(crate) records: Records,
 }
 
+/// What a compose is reached for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum For<'a> {
+    /// To look at it: its volume need not be writable.
+    Looking,
+    /// To change its state.
+    Changing,
+    /// To work on it.
+    Working(&'a Work),
+}
+
 /// Who works on a compose.
 pub(crate) enum Reached {
     /// Another process.
@@ -120,7 +149,11 @@ pub(crate) enum Reached {
 /// Connects to the process that has the compose in `top`, or becomes it: see [`Embedded::start`].
 ///
 /// A process that begins or ends has the state and cannot be reached; `tutti show` does so for a moment.
-pub(crate) async fn reach(top: &Path, work: Option<&Work>, take_over: TakeOver) -> Result<Reached> {
+pub(crate) async fn reach(top: &Path, what: For<'_>, take_over: TakeOver) -> Result<Reached> {
+    let work = match what {
+        For::Working(work) => Some(work),
+        For::Looking | For::Changing => None,
+    };
     let deadline = Instant::now() + BUSY;
     loop {
         if let Some(client) = running(top).await {
@@ -131,11 +164,33 @@ pub(crate) async fn reach(top: &Path, work: Option<&Work>, take_over: TakeOver) 
             Err(error) => error,
         };
         let in_use = error.downcast_ref::<RunError>().is_some_and(RunError::is_in_use);
+        if matches!(what, For::Looking) && !in_use && cannot_write(&error) {
+            // Why it cannot be copied either says less.
+            return Embedded::observe(top).await.map(Reached::Ours).map_err(|_| error);
+        }
         if !in_use || Instant::now() >= deadline {
             return Err(error);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Whether what failed is a volume that is full, read-only or denied.
+fn cannot_write(error: &anyhow::Error) -> bool {
+    let store = error.downcast_ref::<RunError>().is_some_and(RunError::cannot_write);
+    store || tutti_files::trouble_of(error.as_ref()).is_some()
+}
+
+/// A directory of this process alone, for a socket and what else it needs for a while.
+fn temporary() -> Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix("tutti-").permissions(fs::Permissions::from_mode(0o700)).tempdir();
+    made.with_context(|| {
+        let place = std::env::temp_dir();
+        format!(
+            "cannot make a directory for temporary files in {}\nhint: let TMPDIR name a directory that can be written",
+            place.display()
+        )
+    })
 }
 
 impl Embedded {
@@ -145,25 +200,55 @@ impl Embedded {
         if let Some(parent) = state.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
+        let directory = temporary()?;
         let stop = CancellationToken::new();
         let controller =
             Controller::start_after(&state, take_over, Role::Embedded, Timing::default(), stop.clone()).await?;
-        let socket_dir = tempfile::Builder::new()
-            .prefix("tutti-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()
-            .context("cannot create a directory for the socket")?;
-        let socket = socket_dir.path().join("controller");
-        let bound = server::bind(&[Listen::Unix(socket.clone())], false).await?;
+        let mut embedded = Self::serve(top, controller, directory, stop).await?;
+        match embedded.begin(work) {
+            Ok(()) => Ok(embedded),
+            Err(error) => {
+                // The state is free for whoever comes next, this process too.
+                let _ = embedded.finish().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, work: Option<&Work>) -> Result<()> {
         pass("embedded.bound");
+        let socket = self.directory.path().join(SOCKET);
         let address = Address::Unix(socket.clone());
-        fs::write(top.join(ADDRESS), format!("{address}\n")).context("cannot write the controller's address")?;
+        fs::write(self.top.join(ADDRESS), format!("{address}\n")).context("cannot write the controller's address")?;
         pass("embedded.address.written");
-        let tracker = TaskTracker::new();
-        let controller = spawn_named_until_done("embedded controller", &tracker, controller.serve(bound, false));
-        let worker = work.map(|work| worker(&tracker, top, &socket, work)).transpose()?;
-        let client = connect::connect(&address).await?;
-        Ok(Self { client, top: top.to_owned(), stop, worker, controller: Some(controller), _socket_dir: socket_dir })
+        self.worker = work.map(|work| worker(&TaskTracker::new(), &self.top, &socket, work)).transpose()?;
+        Ok(())
+    }
+
+    /// Starts a controller that looks at a copy of the compose's own state, where that cannot be written.
+    async fn observe(top: &Path) -> Result<Self> {
+        let directory = temporary()?;
+        let copy = directory.path().join("state.redb");
+        tutti_controller::fsck::copy_state(&top.join(STATE), &copy)?;
+        let stop = CancellationToken::new();
+        let controller = Controller::observe(&copy, top, stop.clone()).await?;
+        let embedded = Self::serve(top, controller, directory, stop).await?;
+        Ok(Self { observes: true, ..embedded })
+    }
+
+    async fn serve(
+        top: &Path,
+        controller: Controller,
+        directory: tempfile::TempDir,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let socket = directory.path().join(SOCKET);
+        let bound = server::bind(&[Listen::Unix(socket.clone())], false).await?;
+        let controller =
+            spawn_named_until_done("embedded controller", &TaskTracker::new(), controller.serve(bound, false));
+        let client = connect::connect(&Address::Unix(socket)).await?;
+        let (top, controller) = (top.to_owned(), Some(controller));
+        Ok(Self { client, top, stop, worker: None, observes: false, controller, directory })
     }
 
     /// Follows a compose to its end, or until controller or worker cannot go on.
@@ -200,7 +285,9 @@ impl Embedded {
         }
         pass("embedded.finish.worker-ended");
         self.stop.cancel();
-        let _ = fs::remove_file(self.top.join(ADDRESS));
+        if !self.observes {
+            let _ = fs::remove_file(self.top.join(ADDRESS));
+        }
         if let Some(controller) = self.controller {
             controller.await.context("the controller panicked")??;
         }

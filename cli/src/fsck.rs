@@ -56,6 +56,7 @@ async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked>
         return local(&directory.join("state.redb"), id, None, depth).await;
     }
     let target = place.target_dir.as_deref().context("--controller, --target-dir or --state-dir is needed")?;
+    let id = &embedded::meant(target, id);
     let top = embedded::known_dir(target, id)?;
     if let Some(client) = embedded::running(&top).await {
         return remote(client, id, depth).await;

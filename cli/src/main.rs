@@ -140,8 +140,13 @@ async fn run(cli: Cli) -> Result<u8> {
 
 fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guard> {
     // Daemons say what happens; commands only what must not be missed.
-    let quiet = !matches!(command, Command::Controller(_) | Command::Worker(_));
-    let default = if quiet { "error" } else { "info" };
+    let default = match command {
+        Command::Controller(_) | Command::Worker(_) => "info",
+        // What ends badly is said at the end.
+        Command::Compose(args) if args.output.quiet => "off",
+        Command::Retry(args) if args.output.quiet => "off",
+        _ => "error",
+    };
     Ok(tutti_telemetry::init(&TelemetryOptions {
         log_filter: global.log.clone().unwrap_or_else(|| default.to_owned()),
         format: if global.log_json { LogFormat::Json } else { LogFormat::Text },

@@ -116,6 +116,18 @@ pub(crate) fn status_word(status: i32) -> &'static str {
     }
 }
 
+/// The status that a STATUS file says.
+pub(crate) fn status_of(word: &str) -> ComposeStatus {
+    let all = [
+        ComposeStatus::Started,
+        ComposeStatus::Finished,
+        ComposeStatus::FinishedIncomplete,
+        ComposeStatus::Doomed,
+        ComposeStatus::Terminated,
+    ];
+    all.into_iter().find(|status| status_word((*status).into()) == word).unwrap_or_default()
+}
+
 /// Whether a job is over, one way or another.
 pub(crate) fn is_over(state: i32) -> bool {
     matches!(

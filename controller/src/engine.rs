@@ -99,6 +99,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether workers are part of this program, and end with it.
     pub embedded: bool,
+    /// Whether it only looks: nothing is sent, moved or written but to the store.
+    pub observes: bool,
     /// The compose's directory that the store stands in, if it is that of one compose.
     pub home: Option<PathBuf>,
     /// Ends the engine and all its tasks.
@@ -112,6 +114,8 @@ pub struct LogPlace {
     pub path: PathBuf,
     /// Whether no more will be written.
     pub over: bool,
+    /// Whether the job has begun: else there is none yet.
+    pub begun: bool,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Status>>;
@@ -194,6 +198,8 @@ pub(crate) enum Command {
         compose_id: String,
         last: bool,
         result: Result<(), crate::volume::VolumeError>,
+        /// Why the latest link could not be moved.
+        unlinked: Option<String>,
     },
     /// A compose that is held for it was looked at: why it cannot be gone on with, if it cannot.
     Looked {

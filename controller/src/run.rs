@@ -25,6 +25,17 @@ use crate::{
 const LEADER_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl RunError {
+    /// Whether the volume that the state is on cannot be written.
+    #[must_use]
+    pub fn cannot_write(&self) -> bool {
+        use tutti_store::StoreError::{NoSpace, Unavailable};
+        let source = match self {
+            Self::Open { source, .. } | Self::Election(source) => source,
+            Self::Lost(_) | Self::Engine(_) | Self::Server(_) => return false,
+        };
+        matches!(source, NoSpace { .. } | Unavailable { .. })
+    }
+
     /// Whether another process of this host has the state.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
@@ -70,6 +81,8 @@ pub enum Role {
     Service,
     /// One program with its worker, which ends with it.
     Embedded,
+    /// One that looks at a copy of the state, and does and writes nothing.
+    Observer,
 }
 
 /// The compose's directory that a state file stands in.
@@ -108,6 +121,26 @@ impl Controller {
         timing: Timing,
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
+        let home = (role == Role::Embedded).then(|| home_of(state)).flatten();
+        Self::start_in(state, take_over, role, home, timing, stop).await
+    }
+
+    /// As an observer of the compose in `top`, of whose state `copy` is one: nothing of it is changed.
+    ///
+    /// # Errors
+    /// As [`Controller::start`].
+    pub async fn observe(copy: &Path, top: &Path, stop: CancellationToken) -> Result<Self, RunError> {
+        Self::start_in(copy, TakeOver::No, Role::Observer, Some(top.to_owned()), Timing::default(), stop).await
+    }
+
+    async fn start_in(
+        state: &Path,
+        take_over: TakeOver,
+        role: Role,
+        home: Option<PathBuf>,
+        timing: Timing,
+        stop: CancellationToken,
+    ) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let opened = RedbStore::open_with(state, Arc::clone(&clock), take_over).await;
         let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
@@ -127,8 +160,9 @@ impl Controller {
             place: state.display().to_string(),
             leadership: Arc::clone(&leadership),
             timing,
-            embedded: role == Role::Embedded,
-            home: (role == Role::Embedded).then(|| home_of(state)).flatten(),
+            embedded: role != Role::Service,
+            observes: role == Role::Observer,
+            home,
             stop: stop.clone(),
         };
         let engine = engine::start(config).await?;

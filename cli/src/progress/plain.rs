@@ -81,8 +81,11 @@ impl Reporter for Plain {
         }
         if self.trouble != summary.trouble {
             self.trouble.clone_from(&summary.trouble);
-            let trouble = if summary.trouble.is_empty() { "goes on" } else { &summary.trouble };
-            errln!("{}: {trouble}", summary.compose_id);
+            match (summary.trouble.as_str(), summary.active) {
+                ("", false) => {}
+                ("", true) => errln!("{}: goes on", summary.compose_id),
+                (trouble, _) => errln!("{}: {trouble}", summary.compose_id),
+            }
         }
         Ok(())
     }
@@ -90,7 +93,7 @@ impl Reporter for Plain {
     fn job(&mut self, job: &Job, news: bool) -> Result<()> {
         // Why it stands still is news, once.
         let waits = Some(&job.phase).filter(|phase| phase.starts_with("waits: "));
-        if self.waits.get(&job.number) != waits {
+        if self.waits.get(&job.number) != waits && !self.quiet {
             match waits {
                 Some(text) => {
                     errln!("[{}/{}] {} {text}", self.done, self.total, job.name);

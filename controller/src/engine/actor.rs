@@ -81,6 +81,8 @@ pub(super) struct Actor {
     place: String,
     /// Whether workers end with this program.
     embedded: bool,
+    /// Whether nothing is done but to look.
+    observes: bool,
     /// Whether something happened that may let a waiting job start.
     reschedule: bool,
 }
@@ -115,6 +117,7 @@ impl Actor {
             held: Vec::new(),
             place: config.place,
             embedded: config.embedded,
+            observes: config.observes,
             reschedule: true,
         };
         litter.into_iter().for_each(|key| actor.dirty.delete(key));
@@ -231,6 +234,9 @@ impl Actor {
     /// Hands what was stored to the history's writer, which does not make anybody wait.
     fn tell_history(&mut self, revision: i64) {
         for (compose_id, lines) in self.recorder.take(revision) {
+            if self.observes {
+                continue;
+            }
             if let Some(live) = self.composes.get(&compose_id) {
                 self.history.write(&live.meta.top, lines);
             }
@@ -262,8 +268,10 @@ impl Actor {
             Command::Disconnected { session } => self.disconnected(session),
             Command::Verified { compose_id, fence, result } => self.verified(&compose_id, fence, result),
             Command::Published { compose_id, job, result } => self.published(&compose_id, job, result),
-            Command::StatusWritten { compose_id, last, result } => self.status_written(&compose_id, last, result),
-            Command::Trouble { compose_id, job, text } => self.set_trouble(&compose_id, job, text),
+            Command::StatusWritten { compose_id, last, result, unlinked } => {
+                self.status_written(&compose_id, last, result, unlinked);
+            }
+            Command::Trouble { compose_id, job, text } => drop(self.set_trouble(&compose_id, job, text)),
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Live {
     /// Why it is not gone on with: nothing is offered, verified, published or ended, and what workers say of it goes
     /// unheard (they say it again).
     pub(super) held: Option<Held>,
+    /// Why the latest link could not be moved at the end.
+    pub(super) unlinked: Option<String>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
     pub(super) busy: BTreeMap<u32, Busy>,
     /// Whether this controller's history tells of what it found.
@@ -104,6 +106,7 @@ impl Live {
             unplaced: BTreeMap::new(),
             trouble: BTreeMap::new(),
             held: None,
+            unlinked: None,
             busy: BTreeMap::new(),
             told: true,
             stored_at: BTreeMap::new(),
@@ -127,6 +130,13 @@ impl Live {
         }
         let held = self.held.as_ref().map(|held| format!("waits: {}", held.reason()));
         held.or_else(|| self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).cloned())
+    }
+
+    /// What clients are told of the compose itself: what concerns open jobs, they are told of those.
+    pub(super) fn own_trouble(&self) -> String {
+        let held = self.held.as_ref().map(Held::reason);
+        let ending = || self.trouble.get(&None).filter(|_| self.compose.is_ended() && !self.settled).cloned();
+        held.or_else(ending).or_else(|| self.unlinked.clone()).unwrap_or_default()
     }
 
     /// Tells the history once what was found in the store, before anything changes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tutti_proto::compose as api;
 
-use super::live::{Held, Live};
+use super::live::Live;
 use crate::{
     fsck::{Keeper, Subject},
     lifecycle::{AttemptRecord, JobRecord, JobState, Status, Timestamp, why},
@@ -58,7 +58,7 @@ pub(super) fn summary(live: &Live) -> api::ComposeSummary {
         jobs_total: compose.jobs.len() as u32,
         jobs_done: count(|state| state.is_terminal() && state != JobState::Cancelled),
         jobs_failed: count(|state| state == JobState::Failed),
-        trouble: live.held.as_ref().map(Held::reason).unwrap_or_default(),
+        trouble: live.own_trouble(),
     }
 }
 

@@ -25,6 +25,15 @@ pub enum StateFileError {
     /// A program works with it.
     #[error(transparent)]
     InUse(StoreError),
+    /// There is no place for the copy.
+    #[error("cannot make a directory for temporary files in {path} (hint: let TMPDIR name a directory that can be written)")]
+    Temporary {
+        /// The place.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It cannot be copied.
     #[error("cannot read {path}")]
     Io {
@@ -64,10 +73,10 @@ pub struct Loaded {
 /// # Errors
 /// [`StateFileError`]; a state file that is damaged is a finding.
 pub async fn load(state: &Path, id: &str, top: Option<&Path>) -> Result<Loaded, StateFileError> {
-    let failed = |source| StateFileError::Io { path: state.to_owned(), source };
-    let copy = tempfile::tempdir().map_err(failed)?;
+    let temporary = |source| StateFileError::Temporary { path: std::env::temp_dir(), source };
+    let copy = tempfile::tempdir().map_err(temporary)?;
     let path = copy.path().join("state.redb");
-    copy_unused(state, || fs::copy(state, &path).map(drop))?;
+    copy_state(state, &path)?;
     let findings = |finding| Loaded { top: top.unwrap_or(state).to_owned(), subject: None, findings: vec![finding] };
     let store = match RedbStore::open(&path, Arc::new(SystemClock::new())).await {
         Ok(store) => store,
@@ -92,6 +101,14 @@ pub async fn load(state: &Path, id: &str, top: Option<&Path>) -> Result<Loaded, 
         return Err(StateFileError::Unknown { path: state.to_owned(), id: id.to_owned(), known: known.join(", ") });
     }
     Ok(stored.load(state, id, top))
+}
+
+/// Copies the state file of a compose that nobody works on: whole, and without changing anything beside it.
+///
+/// # Errors
+/// [`StateFileError`].
+pub fn copy_state(state: &Path, to: &Path) -> Result<(), StateFileError> {
+    copy_unused(state, || fs::copy(state, to).map(drop))
 }
 
 /// Times that a file is copied anew because somebody used it meanwhile and has ended.

@@ -1,6 +1,6 @@
 //! `tutti.compose.v1.ComposeService`: what clients ask.
 
-use std::{io, path::PathBuf, pin::Pin, time::Duration};
+use std::{io, path::Path, pin::Pin, time::Duration};
 
 use futures::Stream;
 use tokio::{
@@ -16,7 +16,7 @@ use tutti_proto::compose::{
     compose_service_server::ComposeService,
 };
 
-use crate::engine::Handle;
+use crate::engine::{Handle, LogPlace};
 
 /// The service.
 #[derive(Clone)]
@@ -63,12 +63,22 @@ impl ComposeService for ComposeApi {
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let request = request.into_inner();
-        let path = self.handle.log_path(&request.compose_id, &request.job).await?.path;
+        let LogPlace { path, begun, .. } = self.handle.log_path(&request.compose_id, &request.job).await?;
         let (sender, receiver) = mpsc::channel(8);
         let handle = self.handle.clone();
         self.handle.tasks().spawn("log stream", async move {
-            if let Err(error) = send_log(&handle, &request, path, &sender).await {
-                let _ = sender.send(Err(Status::not_found(format!("cannot read the log: {error}")))).await;
+            if let Err(error) = send_log(&handle, &request, &path, &sender).await {
+                let LogsRequest { compose_id, job, .. } = &request;
+                let text = match error.kind() {
+                    io::ErrorKind::NotFound if !begun => {
+                        format!("{job} has not begun, so it has no log; hint: tutti why {compose_id} {job} says more")
+                    }
+                    _ => format!(
+                        "cannot read the log {}: {error}; hint: tutti why {compose_id} {job} says how it ended",
+                        path.display()
+                    ),
+                };
+                let _ = sender.send(Err(Status::not_found(text))).await;
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -114,7 +124,7 @@ impl ComposeService for ComposeApi {
 async fn send_log(
     handle: &Handle,
     request: &LogsRequest,
-    path: PathBuf,
+    path: &Path,
     sender: &mpsc::Sender<Result<LogsResponse, Status>>,
 ) -> io::Result<()> {
     let mut offset = request.offset_bytes;
@@ -124,7 +134,7 @@ async fn send_log(
             Ok(log) => log.over,
             Err(_) => true,
         };
-        match send_from(&path, offset, sender).await {
+        match send_from(path, offset, sender).await {
             Ok(Some(next)) => offset = next,
             Ok(None) => return Ok(()),
             // A job that has not started has no log yet.
@@ -140,7 +150,7 @@ async fn send_log(
 
 /// Sends what there is from `offset`; returns the next offset, or `None` when the client has gone.
 async fn send_from(
-    path: &std::path::Path,
+    path: &Path,
     mut offset: u64,
     sender: &mpsc::Sender<Result<LogsResponse, Status>>,
 ) -> io::Result<Option<u64>> {

@@ -48,13 +48,13 @@ pub(super) struct Opened {
 
 /// The error of a file whose content cannot be right.
 pub(super) fn damaged(path: &Path, problem: String) -> StoreError {
-    let hint = "keep a copy for the report, then move it away and start with an empty state or a backup";
+    let hint = "keep a copy of it for the report, then put a backup in its place: an empty one knows nothing of what was done";
     StoreError::Corrupt { path: path.to_owned(), problem, hint }
 }
 
 /// The error of a file of another version.
 fn foreign(path: &Path, problem: String) -> StoreError {
-    let hint = "use the version of tutti that wrote it, or another state directory";
+    let hint = "use the version of tutti that wrote it";
     StoreError::Corrupt { path: path.to_owned(), problem, hint }
 }
 

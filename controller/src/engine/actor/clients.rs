@@ -176,9 +176,11 @@ impl Actor {
     pub(super) fn log_place(&self, compose_id: &str, job: &str) -> Result<LogPlace, Status> {
         let live = self.live(compose_id)?;
         let number = Self::job_number(live, job)?;
-        let state = live.compose.job(number).map(|record| record.state).unwrap_or_default();
+        let record = live.compose.job(number);
+        let begun = record.is_some_and(|record| record.attempt > 0);
+        let state = record.map(|record| record.state).unwrap_or_default();
         let over = !matches!(state, JobState::Waiting | JobState::Ready | JobState::Offered | JobState::Running);
-        Ok(LogPlace { path: live.log_path(number), over })
+        Ok(LogPlace { path: live.log_path(number), over, begun })
     }
 
     pub(super) fn cancel(&mut self, compose_id: &str, reply: Reply<()>) {

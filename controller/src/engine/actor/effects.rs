@@ -70,7 +70,7 @@ impl Actor {
         let wire_fence = |fence: &Fence| Some(fence_to(&compose_id, fence));
         // What is held has its effects derived again once it is gone on with.
         let ends = matches!(effect, Effect::SendRefused { .. } | Effect::CancelAttempt { .. });
-        if !ends && self.is_held(&compose_id) {
+        if self.observes || (!ends && self.is_held(&compose_id)) {
             return;
         }
         let [before, after] = points::effect(&effect);
@@ -267,6 +267,7 @@ impl Actor {
                     handle.tell_blocking(Command::Trouble { compose_id: compose_id.clone(), job: None, text });
                 },
             );
+            let mut unlinked = None;
             if let (Ok(()), Some(link), Some(target)) = (&result, &link, volumes.top.parent())
                 && let Err(error) = patience.wait(
                     || latest::move_latest_link(target, link, &compose_id),
@@ -276,20 +277,42 @@ impl Actor {
                 )
             {
                 // The compose is whole without it; something else stands where the link should be.
-                tracing::error!(compose_id, error = %submission::chain(&error), "cannot move the latest link");
+                let text = submission::chain(&error);
+                tracing::warn!(compose_id, error = %text, "cannot move the latest link");
+                unlinked = Some(format!(
+                    "{text}; hint: the compose is whole; move away what stands there, then, if this is the newest: ln -sfn {compose_id} {link} in {}",
+                    target.display()
+                ));
             }
-            handle.tell_blocking(Command::StatusWritten { compose_id: compose_id.clone(), last, result });
+            handle.tell_blocking(Command::StatusWritten { compose_id: compose_id.clone(), last, result, unlinked });
         });
     }
 
-    pub(super) fn status_written(&mut self, compose_id: &str, last: bool, result: Result<(), volume::VolumeError>) {
+    pub(super) fn status_written(
+        &mut self,
+        compose_id: &str,
+        last: bool,
+        result: Result<(), volume::VolumeError>,
+        unlinked: Option<String>,
+    ) {
+        let refused = result.err().map(|error| {
+            let text = submission::chain(&error);
+            if text.contains("hint: ") { text } else { format!("{text}; hint: move away what stands there; it is tried again") }
+        });
+        if let Some(text) = &refused
+            && self.set_trouble(compose_id, None, Some(text.clone()))
+        {
+            // Clients see it too, and how long it lasts.
+            tracing::warn!(compose_id, error = %text, "cannot write STATUS, trying again");
+        }
         let Some(live) = self.composes.get_mut(compose_id) else { return };
         live.writing_status = false;
+        live.unlinked = unlinked;
         let mut next = live.next_status.take();
-        if let Err(error) = result {
-            tracing::error!(compose_id, error = %submission::chain(&error), "cannot write STATUS, trying again");
+        match refused {
             // The end is not told before STATUS says it.
-            next = next.or(Some((live.compose.header.status, last)));
+            Some(_) => next = next.or(Some((live.compose.header.status, last))),
+            None => drop(live.trouble.remove(&None)),
         }
         if let Some((status, last)) = next {
             return self.start_status(compose_id, status, last);

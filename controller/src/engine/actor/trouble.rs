@@ -153,21 +153,21 @@ impl Actor {
         let open: Vec<String> =
             self.composes.iter().filter(|(_, live)| !live.compose.is_ended()).map(|(id, _)| id.clone()).collect();
         for id in open {
-            self.set_trouble(&id, None, text.cloned());
+            let _ = self.set_trouble(&id, None, text.cloned());
         }
     }
 
-    /// Notes why a compose or a job does not go on, and tells its watchers.
-    pub(super) fn set_trouble(&mut self, compose_id: &str, job: Option<u32>, text: Option<String>) {
+    /// Notes why a compose or a job does not go on, and tells its watchers; whether that is news.
+    pub(super) fn set_trouble(&mut self, compose_id: &str, job: Option<u32>, text: Option<String>) -> bool {
         let now = now();
-        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        let Some(live) = self.composes.get_mut(compose_id) else { return false };
         let text = text.map(|text| format!("waits: {text}"));
         let before = match &text {
             Some(text) => live.trouble.insert(job, text.clone()),
             None => live.trouble.remove(&job),
         };
         if before == text || !live.has_watchers() {
-            return;
+            return before != text;
         }
         let concerned = (0..live.compose.jobs.len() as u32).filter(|number| job.is_none_or(|job| job == *number));
         let under_way = |number: &u32| {
@@ -177,6 +177,11 @@ impl Actor {
         for job in jobs {
             live.notify(&Watched::Job(job), now.0);
         }
+        if job.is_none() {
+            let summary = view::summary(live);
+            live.notify(&Watched::Compose(summary), now.0);
+        }
+        true
     }
 
     /// While the store refuses.

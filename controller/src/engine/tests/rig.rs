@@ -63,6 +63,7 @@ impl Rig {
             leadership,
             timing,
             embedded: false,
+            observes: false,
             home: None,
             stop: stop.clone(),
         })
