@@ -297,6 +297,19 @@ impl PlanJob {
         self.outputs.iter().any(OutputSpec::is_tree)
     }
 
+    /// Log of an attempt, relative to the compose's directory: `logs/ARCH/KIND-VARIANT.ARCH.log`.
+    pub fn log(&self, attempt: u32) -> String {
+        let arch = if self.name.arch.is_empty() { "global" } else { &self.name.arch };
+        let what = if self.name.variant.is_empty() {
+            self.name.kind.to_string()
+        } else {
+            format!("{}-{}", self.name.kind, self.name.variant)
+        };
+        // The first attempt has the plain name that Pungi's users look for.
+        let again = if attempt > 1 { format!(".attempt-{attempt}") } else { String::new() };
+        format!("logs/{arch}/{what}.{arch}{again}.log")
+    }
+
     /// The edge to that job.
     pub fn edge_to(&self, job: u32) -> Option<&Edge> {
         self.edges.iter().find(|edge| edge.job == job)

@@ -184,7 +184,27 @@ const DAMAGES: &[Damage] = &[
         },
         &["latest-Tiny-1 [] leads to Tiny-1-20260101.0, which is not there"],
     ),
+    damage(|top| lead(top, "/etc"), &["latest-Tiny-1 [] leads to /etc, which is no compose of this directory"]),
+    damage(|top| lead(top, "../tiny"), &["latest-Tiny-1 [] leads to ../tiny, which is no compose of this directory"]),
+    damage(
+        |top| fs::remove_dir_all(top.join("logs")).unwrap(),
+        &[
+            "warning logs [] is without the logs of ",
+            "warning logs/global [] is without the history of the compose",
+        ],
+    ),
+    damage(
+        |top| fs::remove_file(top.join("logs/x86_64/link-Server.x86_64.log")).unwrap(),
+        &["warning logs [] is without the logs of 1 of "],
+    ),
 ];
+
+/// Lets the latest link lead elsewhere.
+fn lead(top: &Path, to: &str) {
+    let link = top.parent().unwrap().join("latest-Tiny-1");
+    fs::remove_file(&link).unwrap();
+    symlink(to, link).unwrap();
+}
 
 /// Each damage gives the findings that it must, and no other.
 #[test]
@@ -214,6 +234,28 @@ fn finds_each_damage_and_nothing_else() {
     let ended = fsck(&compose, &[]).expect(1);
     assert!(ended.stdout.contains("\n  what to do: if ") && ended.stdout.contains("/tiny/repo/"), "{}", ended.text());
     assert!(ended.stdout.contains("(FINISHED): 1 finding; "), "{}", ended.text());
+}
+
+/// What is written after that is no damage.
+#[test]
+fn finds_logs_that_were_removed_while_the_compose_ran() {
+    let scratch = Scratch::new("fsck-logs");
+    let tiny = Tiny::new(&scratch.join("tiny")).write();
+    let point = format!("job.run.before[createrepo.Server.x86_64]=pause-file({})", scratch.join("go").display());
+    let command = Run::default().with(&["--format", "json"]).env("TUTTI_FAILPOINTS", &point);
+    let mut live = Live::start(command.command(&tiny, &scratch.join("composes")));
+    let started = live.wait_for(LIMIT, |event| text(event, "event") == "started");
+    live.wait_for(LIMIT, |event| {
+        text(event, "name") == "createrepo.Server.x86_64" && text(event, "state") == "running"
+    });
+    let compose = Compose::open(Path::new(text(&started, "compose_dir")));
+    fs::remove_dir_all(compose.directory().join("logs")).unwrap();
+    write(&scratch.join("go"), "");
+    assert_eq!(live.finish(LIMIT).status, 0);
+    let found = findings(&compose, &["--checksums"]);
+    assert!(found.len() == 1 && found[0].starts_with("warning logs [] is without the logs of "), "{found:?}");
+    let history = tree::list(&compose.directory().join("logs/global"));
+    assert!(history.keys().any(|name| name.contains("history.")), "no history any more: {history:?}");
 }
 
 /// A package that was edited through the repository is the same file in the tree.

@@ -113,9 +113,17 @@ impl File {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
-        let file = options.open(path)?;
+        let file = match options.open(path) {
+            // Somebody removed the logs; what comes from now on is told again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory_of(path)?;
+                options.open(path)?
+            }
+            opened => opened?,
+        };
         let length = file.metadata()?.len();
-        let offset = *self.length.get_or_insert(length);
+        // One that is shorter than what was written is another: a hole at its beginning would be no line.
+        let offset = self.length.unwrap_or(length).min(length);
         let end = offset.saturating_add(text.len() as u64);
         if end > LARGEST {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it would grow beyond {LARGEST} bytes")));
@@ -128,6 +136,18 @@ impl File {
         self.length = Some(end);
         Ok(tutti_failpoint::hit("history.write.after")?)
     }
+}
+
+/// Makes the directory of a history in a compose's directory, which must be there.
+fn make_directory_of(path: &Path) -> io::Result<()> {
+    let ways: Vec<&Path> = path.ancestors().skip(1).take(Path::new(DIRECTORY).components().count()).collect();
+    for way in ways.into_iter().rev() {
+        match fs::create_dir(way) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -203,8 +223,20 @@ mod tests {
     fn a_file_has_an_end() {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().join("h");
+        fs::File::create(&path).unwrap().set_len(LARGEST - 2).unwrap();
         let mut file = File { length: Some(LARGEST - 2), failing: false };
         assert!(file.try_append(&path, "one\n").is_err());
-        assert!(!path.exists() || fs::metadata(&path).unwrap().len() == 0);
+        assert_eq!(fs::metadata(&path).unwrap().len(), LARGEST - 2);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_begins_anew() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join(DIRECTORY).join("h");
+        let mut file = File { length: None, failing: false };
+        file.try_append(&path, "one\n").unwrap();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        file.try_append(&path, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
     }
 }

@@ -178,18 +178,9 @@ impl Live {
         self.job_spans.remove(&number);
     }
 
-    /// Log of an attempt, relative to the compose's directory: `logs/ARCH/KIND-VARIANT.ARCH.log`.
+    /// Log of an attempt, relative to the compose's directory.
     pub(super) fn log_of(&self, number: u32, attempt: u32) -> String {
-        let Some(job) = self.plan_job(number) else { return String::new() };
-        let arch = if job.name.arch.is_empty() { "global" } else { &job.name.arch };
-        let what = if job.name.variant.is_empty() {
-            job.name.kind.to_string()
-        } else {
-            format!("{}-{}", job.name.kind, job.name.variant)
-        };
-        // The first attempt has the plain name that Pungi's users look for.
-        let again = if attempt > 1 { format!(".attempt-{attempt}") } else { String::new() };
-        format!("logs/{arch}/{what}.{arch}{again}.log")
+        self.plan_job(number).map(|job| job.log(attempt)).unwrap_or_default()
     }
 
     pub(super) fn log_path(&self, number: u32) -> PathBuf {

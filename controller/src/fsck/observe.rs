@@ -13,7 +13,7 @@ use tutti_job::{EntryKind, Volumes};
 use tutti_repodata::ChecksumType;
 
 use super::{Depth, Finding, Progress, Severity, Subject, Watcher, expected::Expected};
-use crate::history;
+use crate::{history, lifecycle::JobState};
 
 /// Largest manifest that is read: bytes.
 const MAX_READ: u64 = 256 << 20;
@@ -104,6 +104,10 @@ pub(super) struct Places {
     pub(super) staging: Option<Vec<String>>,
     /// Where the latest link stands, where it leads, and whether something is there. `None` for what is no link.
     pub(super) latest: Option<(PathBuf, Option<Latest>)>,
+    /// Logs of finished jobs that are not there, and how many should be.
+    pub(super) lost_logs: (Vec<String>, usize),
+    /// Whether there is a history.
+    pub(super) history: bool,
 }
 
 /// A `latest-` link.
@@ -111,6 +115,8 @@ pub(super) struct Places {
 pub(super) struct Latest {
     pub(super) target: String,
     pub(super) leads_somewhere: bool,
+    /// Whether that is a compose of the same directory.
+    pub(super) leads_to_compose: bool,
 }
 
 /// Looks at what stands around the tree.
@@ -127,7 +133,31 @@ pub(super) fn places(subject: &Subject) -> Places {
         names.sort();
         names
     });
-    Places { status: text("STATUS"), compose_id: text("COMPOSE_ID"), staging, latest: latest(subject) }
+    Places {
+        status: text("STATUS"),
+        compose_id: text("COMPOSE_ID"),
+        staging,
+        latest: latest(subject),
+        lost_logs: lost_logs(subject),
+        history: !history_files(subject).is_empty(),
+    }
+}
+
+fn lost_logs(subject: &Subject) -> (Vec<String>, usize) {
+    let finished = subject.plan.jobs.iter().zip(&subject.jobs);
+    let finished = finished.filter(|(_, record)| record.state == JobState::Published && record.attempt > 0);
+    let logs: Vec<String> = finished.map(|(job, record)| job.log(record.attempt)).collect();
+    let count = logs.len();
+    (logs.into_iter().filter(|log| fs::symlink_metadata(subject.top.join(log)).is_err()).collect(), count)
+}
+
+/// Epochs and names of the files of the history, in order.
+fn history_files(subject: &Subject) -> Vec<(u64, String)> {
+    let names = fs::read_dir(subject.top.join(history::DIRECTORY)).into_iter().flatten().map_while(Result::ok);
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut files: Vec<(u64, String)> = names.filter_map(|name| Some((history::epoch_of(&name)?, name))).collect();
+    files.sort();
+    files
 }
 
 fn latest(subject: &Subject) -> Option<(PathBuf, Option<Latest>)> {
@@ -137,7 +167,10 @@ fn latest(subject: &Subject) -> Option<(PathBuf, Option<Latest>)> {
         Ok(metadata) if metadata.is_symlink() => {
             let target = fs::read_link(&path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
             let leads_somewhere = fs::metadata(&path).is_ok();
-            Some((path, Some(Latest { target, leads_somewhere })))
+            let place = fs::canonicalize(&path).ok().filter(|place| place.join("COMPOSE_ID").is_file());
+            let beside = path.parent().and_then(|target| fs::canonicalize(target).ok());
+            let leads_to_compose = place.is_some_and(|place| place.parent() == beside.as_deref());
+            Some((path, Some(Latest { target, leads_somewhere, leads_to_compose })))
         }
         Ok(_) => Some((path, None)),
     }
@@ -151,17 +184,13 @@ const LINES: u32 = 10_000;
 /// Replays the event history, if there is one, line by line.
 pub(super) fn history(subject: &Subject, watch: Watcher<'_>) -> Option<Vec<Finding>> {
     let directory = subject.top.join(history::DIRECTORY);
-    let names = fs::read_dir(&directory).into_iter().flatten().map_while(Result::ok);
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut files: Vec<(u64, String)> = names.filter_map(|name| Some((history::epoch_of(&name)?, name))).collect();
-    files.sort();
     let expect = history::Expect {
         plan: Some(&subject.plan),
         ended: subject.header.ended_at.is_some() && !subject.running,
         only_compose: false,
     };
     let mut replay = HistoryReplay { checker: history::Checker::new(expect), subject, findings: Vec::new(), lines: 0 };
-    for (_, name) in files {
+    for (_, name) in history_files(subject) {
         // One that cannot be read is as good as lost: that may happen.
         if let Ok(file) = open(&directory.join(&name)) {
             replay.file(&name, file, watch)?;

@@ -88,6 +88,23 @@ pub(super) fn places(subject: &Subject, places: &Places) -> Vec<Finding> {
     if !subject.running {
         findings.extend(staging(subject, places.staging.as_deref()));
         findings.extend(latest(subject, places));
+        findings.extend(logs(subject, places));
+    }
+    findings
+}
+
+/// Logs that somebody removed: nothing needs them but people.
+fn logs(subject: &Subject, places: &Places) -> Vec<Finding> {
+    let advice = "restore them from a copy, or do without: only people and this check read them";
+    let mut findings = Vec::new();
+    let (lost, all) = &places.lost_logs;
+    if let Some(first) = lost.first() {
+        let what = format!("is without the logs of {} of {all} finished jobs, such as {first}", lost.len());
+        findings.push(Finding::new(Severity::Warning, "logs", what, advice));
+    }
+    if !places.history && subject.header.started_at.is_some() {
+        let what = "is without the history of the compose, which its controller wrote there";
+        findings.push(Finding::new(Severity::Warning, crate::history::DIRECTORY, what, advice));
     }
     findings
 }
@@ -167,6 +184,10 @@ fn latest(subject: &Subject, places: &Places) -> Option<Finding> {
         }
         Some((_, Some(link))) if !link.leads_somewhere => {
             let what = format!("leads to {}, which is not there", link.target);
+            Some(Finding::new(Severity::Warning, path, what, again))
+        }
+        Some((_, Some(link))) if !link.leads_to_compose && link.target != subject.id => {
+            let what = format!("leads to {}, which is no compose of this directory", link.target);
             Some(Finding::new(Severity::Warning, path, what, again))
         }
         Some((_, Some(link))) if link.target == subject.id && !moved && subject.header.ended_at.is_some() => {

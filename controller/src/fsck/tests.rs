@@ -294,12 +294,14 @@ fn state_that_contradicts_itself_is_found() {
 }
 
 fn good_places() -> Places {
-    let latest = Latest { target: "C-1-20260102.0".into(), leads_somewhere: true };
+    let latest = Latest { target: "C-1-20260102.0".into(), leads_somewhere: true, leads_to_compose: true };
     Places {
         status: Some(Ok("FINISHED".into())),
         compose_id: Some(Ok("C-1-20260102.0".into())),
         staging: Some(vec!["worker".into()]),
         latest: Some(("/t/latest-C-1".into(), Some(latest))),
+        lost_logs: (vec![], 2),
+        history: true,
     }
 }
 
@@ -332,7 +334,7 @@ fn each_thing_around_the_tree_is_found() {
     let file = says(|places| places.latest = Some(("/t/latest-C-1".into(), None)));
     assert!(file.len() == 1 && file[0].contains("is not a symbolic link"), "{file:?}");
     let nowhere = says(|places| {
-        let latest = Latest { target: "C-1-20260101.0".into(), leads_somewhere: false };
+        let latest = Latest { target: "C-1-20260101.0".into(), leads_somewhere: false, leads_to_compose: false };
         places.latest = Some(("/t/latest-C-1".into(), Some(latest)));
     });
     assert!(nowhere.len() == 1 && nowhere[0].contains("leads to C-1-20260101.0, which is not there"), "{nowhere:?}");
