@@ -145,6 +145,9 @@ impl<'a> Accept<'a> {
             Filter { tree_arches: settings.tree_arches.clone(), tree_variants: settings.tree_variants.clone() };
         let variants = Variants::parse(&file.text, &file.name, &filter)?;
         let mut warnings = variants.warnings.clone();
+        let whole = Variants::parse(&file.text, &file.name, &Filter::default());
+        let dangling = config::dangling(loaded, whole.as_ref().unwrap_or(&variants));
+        warnings.extend(dangling.iter().map(ToString::to_string));
         let comps = match &settings.comps_file {
             None => None,
             Some(source) => {

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use tutti_examples::Package;
 use tutti_integration_tests::{
     compose::{Compose, Run, jobs},
-    program::{Ended, has_tool},
+    program::{Ended, has_tool, run, tutti},
     scratch::{Scratch, write},
     sources::{self, Tiny},
     stream::text,
@@ -77,6 +77,40 @@ fn wrong_type_and_duplicate_key() {
     let mut tiny = Tiny::new(&scratch.join("tiny"));
     tiny.config.push_str("createrepo_extra_args = []\nmultilib_blacklist = {\"*\": [], \"*\": []}\n");
     says_at_once(&scratch, &tiny.write(), &["compose.conf", "duplicate"]);
+}
+
+/// Names of what is nowhere are no errors, as configurations are shared; they are said with their lines.
+#[test]
+fn names_of_what_is_nowhere_are_warnings_with_their_lines() {
+    let scratch = Scratch::new("bad-names");
+    let mut tiny = Tiny::new(&scratch.join("tiny"));
+    tiny.config = tiny.config.replace("{\"*\": [\"repo\"]}", "{\"*\": [\"repo\", \"nowhere\"], \"vax\": \"repo\"}");
+    let lines = tiny.config.lines().count();
+    tiny.config += "failable_deliverables = [('^Sever$', {'*': ['repo']}),\n    ('^Server$', {'s390x': ['repo'], 'src': ['repo']})]\n";
+    tiny.config += "additional_packages = [('^Server$', {'*': ['hello']})]\n";
+    tiny.config += "gather_lookaside_repos = [('^Server$', {'x86_64': 'compose.conf'})]\n";
+    let config = tiny.write();
+    let mut check = tutti(["config", "check"]);
+    check.arg(&config);
+    let ended = run(check).expect(0);
+    let at = |line: usize| format!("warning: {}:{line}: ", config.display());
+    let repos = 1 + tiny.config.lines().position(|line| line.contains("pkgset_repos")).unwrap();
+    let mut warnings = vec![
+        format!("{}failable_deliverables: \"^Sever$\" fits no variant, so this has no effect; variants: Server", at(lines + 1)),
+        format!("{}failable_deliverables: no variant that fits \"^Server$\" has the architecture \"s390x\"", at(lines + 2)),
+    ];
+    let shown = |name: &str| scratch.join("tiny").join(name).display().to_string();
+    for (line, part) in [
+        (repos, format!("pkgset_repos: \"{}\" cannot be looked at: No such file", shown("nowhere"))),
+        (repos, "pkgset_repos: \"vax\" is an architecture of no variant".to_owned()),
+        (lines + 4, format!("gather_lookaside_repos: \"{}\" is no directory", shown("compose.conf"))),
+    ] {
+        warnings.push(at(line) + &part);
+    }
+    for warning in &warnings {
+        assert!(ended.stderr.contains(warning), "no {warning:?} in\n{}", ended.stderr);
+    }
+    assert_eq!(ended.stderr.lines().count(), warnings.len(), "{}", ended.stderr);
 }
 
 #[test]

@@ -236,10 +236,7 @@ impl Builder<'_> {
             return Some(PackageRepo { name: None, location: self.location(text), exclude: Vec::new() });
         }
         let dict = value.as_dict()?;
-        let disabled = dict.get("enabled").is_some_and(|enabled| {
-            matches!(enabled.kind, Kind::Bool(false) | Kind::Int(0)) || enabled.as_str() == Some("0")
-        });
-        if disabled {
+        if is_disabled(dict) {
             return None;
         }
         Some(PackageRepo {
@@ -404,6 +401,14 @@ impl Builder<'_> {
             base_filename: self.text("media_checksum_base_filename").unwrap_or_default(),
         }
     }
+}
+
+/// Whether a repository is switched off (`enabled`).
+pub(super) fn is_disabled(repo: &super::value::Dict) -> bool {
+    let off = |enabled: &Value| {
+        matches!(enabled.kind, Kind::Bool(false) | Kind::Int(0)) || enabled.as_str() == Some("0")
+    };
+    repo.get("enabled").is_some_and(off)
 }
 
 /// Returns one string, or the strings of a list.

@@ -15,6 +15,7 @@ mod mapping;
 mod number;
 mod parse;
 mod pattern;
+mod references;
 mod rules;
 mod schema;
 mod settings;
@@ -30,6 +31,7 @@ pub use error::{ConfigError, OptionError, SyntaxError, Warning};
 pub use load::{Document, load_document, parse_conf, parse_definition};
 pub use mapping::{ArchMap, VariantArchMap, VariantMap};
 pub use pattern::{Pattern, PatternError};
+pub use references::dangling;
 pub use schema::{Field, OptionSpec, Shape, Status};
 pub use settings::{
     ChecksumType, Createrepo, ExtraFile, FileSource, Gather, GatherMethod, GatherMethods, GatherSource, GreedyMethod,
