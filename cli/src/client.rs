@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use tonic::transport::Channel;
 use tutti_controller::plan;
 use tutti_proto::compose::{
-    CancelRequest, ComposeSummary, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest, ShowRequest,
-    ShowResponse, WhyRequest, compose_service_client::ComposeServiceClient,
+    CancelRequest, ComposeSummary, DrainWorkerRequest, ListRequest, ListWorkersRequest, LogsRequest, RetryRequest,
+    ShowRequest, ShowResponse, WhyRequest, compose_service_client::ComposeServiceClient,
 };
 
 use crate::{
     args::{
-        CancelArgs, DrainArgs, ListArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs,
-        TakeOverArgs, WatchArgs, WhyArgs,
+        CancelArgs, DrainArgs, ListArgs, LogsArgs, OneArgs, OutputArgs, PlaceArgs, RetryArgs, SubmitArgs, TakeOverArgs,
+        WatchArgs, WhyArgs,
     },
     compose,
     connect::connect,

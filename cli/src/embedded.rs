@@ -78,7 +78,8 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
 /// The id that is meant: that of the compose which a `latest-` link of this name leads to, else what was given.
 pub(crate) fn meant(target: &Path, compose_id: &str) -> String {
     let plain = |name: &Path| name.file_name() == Some(name.as_os_str());
-    let there = fs::read_link(target.join(compose_id)).ok().filter(|there| plain(Path::new(compose_id)) && plain(there));
+    let there =
+        fs::read_link(target.join(compose_id)).ok().filter(|there| plain(Path::new(compose_id)) && plain(there));
     let there = there.filter(|there| target.join(there).is_dir());
     there.and_then(|there| there.into_os_string().into_string().ok()).unwrap_or_else(|| compose_id.to_owned())
 }

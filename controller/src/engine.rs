@@ -321,7 +321,8 @@ impl Handle {
     pub(crate) async fn retry(&self, compose_id: String, patterns: Vec<String>) -> Result<Vec<String>, Status> {
         let subject = self.inspect(compose_id.clone()).await?;
         let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again")).await;
-        let refusal = looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))?;
+        let refusal =
+            looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))?;
         if let Some(refusal) = refusal {
             return Err(Status::failed_precondition(refusal));
         }

@@ -96,8 +96,14 @@ fn names_of_what_is_nowhere_are_warnings_with_their_lines() {
     let at = |line: usize| format!("warning: {}:{line}: ", config.display());
     let repos = 1 + tiny.config.lines().position(|line| line.contains("pkgset_repos")).unwrap();
     let mut warnings = vec![
-        format!("{}failable_deliverables: \"^Sever$\" fits no variant, so this has no effect; variants: Server", at(lines + 1)),
-        format!("{}failable_deliverables: no variant that fits \"^Server$\" has the architecture \"s390x\"", at(lines + 2)),
+        format!(
+            "{}failable_deliverables: \"^Sever$\" fits no variant, so this has no effect; variants: Server",
+            at(lines + 1)
+        ),
+        format!(
+            "{}failable_deliverables: no variant that fits \"^Server$\" has the architecture \"s390x\"",
+            at(lines + 2)
+        ),
     ];
     let shown = |name: &str| scratch.join("tiny").join(name).display().to_string();
     for (line, part) in [

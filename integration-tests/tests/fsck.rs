@@ -188,10 +188,7 @@ const DAMAGES: &[Damage] = &[
     damage(|top| lead(top, "../tiny"), &["latest-Tiny-1 [] leads to ../tiny, which is no compose of this directory"]),
     damage(
         |top| fs::remove_dir_all(top.join("logs")).unwrap(),
-        &[
-            "warning logs [] is without the logs of ",
-            "warning logs/global [] is without the history of the compose",
-        ],
+        &["warning logs [] is without the logs of ", "warning logs/global [] is without the history of the compose"],
     ),
     damage(
         |top| fs::remove_file(top.join("logs/x86_64/link-Server.x86_64.log")).unwrap(),

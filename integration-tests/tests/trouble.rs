@@ -184,6 +184,89 @@ fn r15_full_target_is_waited_for() {
     tutti_integration_tests::judges::productmd(&compose);
 }
 
+/// Nobody can write there: a compose can be looked at all the same, and nothing of it changes.
+#[test]
+fn r15_a_compose_on_a_closed_volume_can_be_looked_at() {
+    if outside("r15_a_compose_on_a_closed_volume_can_be_looked_at") {
+        return;
+    }
+    let scratch = Scratch::new("r15-look");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    // One that is over, and one whose program was killed.
+    let (ended, _) = Run::default().compose(&config, &target, 0);
+    let (mut live, killed, _) = paused(&scratch, &config, &target, &format!("job.run.before[{JOB}]"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(live.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let _ = live.finish(LIMIT);
+    let look = |how: &str| {
+        for compose in [&ended, &killed] {
+            let ask = |command: &str, further: &[&str]| {
+                let mut ask = tutti([command, "--target-dir"]);
+                ask.arg(&target).arg(compose.id()).args(further);
+                run(ask)
+            };
+            let before = tutti_integration_tests::tree::list(compose.directory());
+            let shown = ask("show", &[]).expect(0);
+            assert!(shown.stdout.contains("Status: "), "{how}: {}", shown.text());
+            assert_eq!(shown.stdout.contains("nobody works"), compose.id() == killed.id(), "{how}: {}", shown.text());
+            let why = ask("why", &["link.Server.x86_64"]).expect(0);
+            assert!(why.stdout.contains("is done"), "{how}: {}", why.text());
+            assert!(!ask("logs", &["link.Server.x86_64"]).expect(0).stdout.is_empty(), "{how}");
+            let refused = ask("retry", &[]).expect(1);
+            assert!(
+                ["Read-only file system", "o space left"].iter().any(|word| refused.stderr.contains(word))
+                    && refused.stderr.contains("hint: "),
+                "{how}: {}",
+                refused.text()
+            );
+            assert_eq!(tutti_integration_tests::tree::list(compose.directory()), before, "{how}");
+        }
+    };
+    remount(&target, "ro");
+    look("read-only");
+    remount(&target, "rw");
+    let ballast = fill(&target);
+    look("full");
+    fs::remove_file(ballast).unwrap();
+    let mut resume = tutti(["compose", "--target-dir"]);
+    resume.arg(&target).args(["--resume", &killed.id()]);
+    let _ = run(resume).expect(0);
+}
+
+/// With `-q` nothing is said of what is waited for.
+#[test]
+fn r15_a_full_target_is_waited_for_quietly() {
+    if outside("r15_a_full_target_is_waited_for_quietly") {
+        return;
+    }
+    let scratch = Scratch::new("r15-quiet");
+    let config = tiny(&scratch);
+    let target = scratch.join("target");
+    mount(&target, "32m");
+    let (go, id) = (scratch.join("go"), "Tiny-1-20260102.0");
+    let point = format!("job.run.before[{JOB}]=pause-file({})", go.display());
+    let quiet = Run::default().with(&["-q", "--compose-id", id, "--date", "20260102"]).env("TUTTI_FAILPOINTS", &point);
+    let command = quiet.command(&config, &target);
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| run(command));
+        let ask = |command: &str, further: &[&str]| {
+            let mut ask = tutti([command, "--target-dir"]);
+            ask.arg(&target).arg(id).args(further);
+            run(ask).stdout
+        };
+        until("the job runs", || ask("why", &[JOB]).contains("runs on").then_some(()));
+        let ballast = fill(&target);
+        write(&go, "");
+        until("it meets the full disk", || ask("show", &["--format", "json"]).contains("o space left").then_some(()));
+        fs::remove_file(ballast).unwrap();
+        ended.join().unwrap()
+    });
+    let ended = ended.expect(0);
+    assert_eq!(ended.stderr, "", "{}", ended.text());
+}
+
 /// Publishing into directories that are full of nothing but read-only: waits, `why` says for what, and goes on.
 #[test]
 fn r15_read_only_and_denied_volumes_are_waited_for() {

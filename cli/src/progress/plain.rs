@@ -22,7 +22,15 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new() -> Self {
-        Self { quiet: false, status: 0, trouble: String::new(), done: 0, total: 0, shown: BTreeMap::new(), waits: BTreeMap::new() }
+        Self {
+            quiet: false,
+            status: 0,
+            trouble: String::new(),
+            done: 0,
+            total: 0,
+            shown: BTreeMap::new(),
+            waits: BTreeMap::new(),
+        }
     }
 
     /// Failures and the end only.

@@ -271,7 +271,9 @@ impl Actor {
             Command::StatusWritten { compose_id, last, result, unlinked } => {
                 self.status_written(&compose_id, last, result, unlinked);
             }
-            Command::Trouble { compose_id, job, text } => drop(self.set_trouble(&compose_id, job, text)),
+            Command::Trouble { compose_id, job, text } => {
+                self.set_trouble(&compose_id, job, text);
+            }
         }
     }
 

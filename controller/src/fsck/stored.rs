@@ -26,7 +26,9 @@ pub enum StateFileError {
     #[error(transparent)]
     InUse(StoreError),
     /// There is no place for the copy.
-    #[error("cannot make a directory for temporary files in {path} (hint: let TMPDIR name a directory that can be written)")]
+    #[error(
+        "cannot make a directory for temporary files in {path} (hint: let TMPDIR name a directory that can be written)"
+    )]
     Temporary {
         /// The place.
         path: PathBuf,

@@ -405,9 +405,8 @@ impl Builder<'_> {
 
 /// Whether a repository is switched off (`enabled`).
 pub(super) fn is_disabled(repo: &super::value::Dict) -> bool {
-    let off = |enabled: &Value| {
-        matches!(enabled.kind, Kind::Bool(false) | Kind::Int(0)) || enabled.as_str() == Some("0")
-    };
+    let off =
+        |enabled: &Value| matches!(enabled.kind, Kind::Bool(false) | Kind::Int(0)) || enabled.as_str() == Some("0");
     repo.get("enabled").is_some_and(off)
 }
 

@@ -48,7 +48,8 @@ pub(super) struct Opened {
 
 /// The error of a file whose content cannot be right.
 pub(super) fn damaged(path: &Path, problem: String) -> StoreError {
-    let hint = "keep a copy of it for the report, then put a backup in its place: an empty one knows nothing of what was done";
+    let hint =
+        "keep a copy of it for the report, then put a backup in its place: an empty one knows nothing of what was done";
     StoreError::Corrupt { path: path.to_owned(), problem, hint }
 }
 

@@ -131,6 +131,12 @@ impl Actor {
         if let Some(unreadable) = self.unreadable.get(compose_id) {
             return Status::failed_precondition(unreadable_reason(compose_id, unreadable));
         }
+        let linked =
+            self.composes.values().filter(|live| live.spec.identity.latest_link.as_deref() == Some(compose_id));
+        if let Some(newest) = linked.max_by_key(|live| live.meta.created) {
+            let id = newest.id();
+            return Status::not_found(format!("{compose_id} is a link, no compose; hint: the newest for it is {id}"));
+        }
         let near = nearest::suggestion(compose_id, self.composes.keys().map(String::as_str));
         Status::not_found(format!("no compose {compose_id} here{near}"))
     }

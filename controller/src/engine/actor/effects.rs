@@ -297,7 +297,11 @@ impl Actor {
     ) {
         let refused = result.err().map(|error| {
             let text = submission::chain(&error);
-            if text.contains("hint: ") { text } else { format!("{text}; hint: move away what stands there; it is tried again") }
+            if text.contains("hint: ") {
+                text
+            } else {
+                format!("{text}; hint: move away what stands there; it is tried again")
+            }
         });
         if let Some(text) = &refused
             && self.set_trouble(compose_id, None, Some(text.clone()))

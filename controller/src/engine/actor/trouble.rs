@@ -153,7 +153,7 @@ impl Actor {
         let open: Vec<String> =
             self.composes.iter().filter(|(_, live)| !live.compose.is_ended()).map(|(id, _)| id.clone()).collect();
         for id in open {
-            let _ = self.set_trouble(&id, None, text.cloned());
+            self.set_trouble(&id, None, text.cloned());
         }
     }
 
