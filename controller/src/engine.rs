@@ -320,7 +320,8 @@ impl Handle {
     /// Opens new attempts, if all is there that finished jobs made: they do not run again.
     pub(crate) async fn retry(&self, compose_id: String, patterns: Vec<String>) -> Result<Vec<String>, Status> {
         let subject = self.inspect(compose_id.clone()).await?;
-        let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again")).await;
+        let stop = self.tasks.stop();
+        let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again", || stop.is_cancelled())).await;
         let refusal =
             looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))?;
         if let Some(refusal) = refusal {

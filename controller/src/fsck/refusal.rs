@@ -6,9 +6,10 @@ use std::{ops::ControlFlow, path::Path};
 use super::{Depth, Finding, Severity, Subject, check};
 
 /// Looks, without reading contents, whether everything is there that finished jobs made; says what is not, and what to
-/// do. Blocks. `then` ends the advice: how to go on once all is back.
-pub fn look(subject: &Subject, then: &str) -> Option<String> {
-    let report = check(subject, Depth::Stat, &mut |_| ControlFlow::Continue(()))?;
+/// do. Blocks. `then` ends the advice: how to go on once all is back. When it `stops`, nothing is said.
+pub fn look(subject: &Subject, then: &str, stops: impl Fn() -> bool) -> Option<String> {
+    let mut watch = |_| if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let report = check(subject, Depth::Stat, &mut watch)?;
     refusal(&subject.id, &subject.top, &report.findings, then)
 }
 

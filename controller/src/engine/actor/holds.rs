@@ -23,10 +23,12 @@ impl Actor {
     pub(super) fn look(&self, compose_id: &str) {
         let Some(live) = self.composes.get(compose_id) else { return };
         let (subject, handle) = (view::subject(live, self.keeper()), self.handle.clone());
+        let stop = self.handle.tasks().stop();
         self.handle.tasks().spawn_blocking(move || {
             let compose_id = subject.id.clone();
             let then = format!("tutti retry {compose_id} goes on");
-            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fsck::look(&subject, &then)));
+            let look = || fsck::look(&subject, &then, || stop.is_cancelled());
+            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
             let refusal = looked.unwrap_or_else(|_| {
                 tracing::error!(compose_id, "looking at its files panicked; it is gone on with");
                 None
