@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tutti_examples::Package;
 use tutti_integration_tests::{
     compose::{Compose, Run, jobs},
     program::{LIMIT, kill_group, run, spawn, tutti},
@@ -97,6 +98,47 @@ fn the_next_compose_reads_only_what_changed() {
     }
     assert_eq!(records(&target, "gc", &[])["composes_forgotten"], 3);
     assert_eq!(records(&target, "stat", &[])["packs"], 2, "they are new");
+}
+
+/// Frames of metadata that were made, and that were copied from another compose.
+fn frames(compose: &Compose) -> (u64, u64) {
+    (counted(compose, "frames_made"), counted(compose, "frames_copied"))
+}
+
+#[test]
+fn the_next_compose_compresses_only_what_changed() {
+    let scratch = Scratch::new("compose-frames");
+    let (mut tiny, target) = (sources::Tiny::new(&scratch.join("tiny")), scratch.join("composes"));
+    let part = |number: u32, version: &str| {
+        let package = Package::binary(&format!("part-{number:03}"), version, "1", "x86_64");
+        package.from_source("hello-1.0-1.src.rpm").file(&format!("/usr/share/part/{number}"), "part\n")
+    };
+    let mut wanted = String::new();
+    for number in 0..300 {
+        tiny.add("repo", &part(number, "1"));
+        wanted += &format!("<packagereq type=\"mandatory\">part-{number:03}</packagereq>\n");
+    }
+    tiny.comps = tiny.comps.replace("</packagelist>", &format!("{wanted}</packagelist>"));
+    let config = tiny.write();
+    let first = composed(&config, &target);
+    let (made, copied) = frames(&first);
+    assert!(made > 20 && copied == 0, "{made} {copied}");
+    let second = composed(&config, &target);
+    assert_eq!(frames(&second), (0, made));
+    same_repositories(&first, &second);
+    // Heads, ends and the group file.
+    let bytes = |compose| counted(compose, "compressed_bytes");
+    assert!(bytes(&second) * 5 < bytes(&first), "{} of {}", bytes(&second), bytes(&first));
+    assert!(counted(&second, "copied_bytes") > 0);
+    fs::remove_file(tiny.directory.join("repo").join(part(150, "1").file_name())).unwrap();
+    tiny.add("repo", &part(150, "2"));
+    let third = composed(&config, &target);
+    let (changed, kept) = frames(&third);
+    assert!((3..=6).contains(&changed) && changed + kept >= made, "two for each file: {changed} {kept} {made}");
+    let alone = Run::default().with(&["--date", DATE, "--records", "none"]).env("SOURCE_DATE_EPOCH", "1767312000");
+    let (alone, _) = alone.compose(&config, &target, 0);
+    assert_eq!(frames(&alone), (changed + kept, 0), "nothing of other composes is used");
+    same_repositories(&third, &alone);
 }
 
 /// Composes that are killed at any moment leave packs that can be read, and cost the next one only what was not kept.

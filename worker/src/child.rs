@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal};
 use tutti_job::JobSpec;
 
 use crate::{
-    FailureClass, JobContext, OrFail as _, Output, RunnerError, Runners, process,
+    Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, Runners, process,
     report::{Cancel, Counters, Log, Pipe, Progress},
     sandbox,
     wire::{Ending, Failure, Line, MAX_LINE, Report, Request, from_hex},
@@ -100,11 +100,12 @@ fn run(
     counters: &Counters,
 ) -> Result<Vec<Output>, RunnerError> {
     let bytes = from_hex(&request.spec).ok_or_else(|| RunnerError::infra("the request's spec is not hex"))?;
-    let context = JobContext {
+    let mut context = JobContext {
         spec: JobSpec::decode_checked(&bytes)?,
         job_name: request.job_name.clone(),
         volumes: request.volumes.clone(),
         earlier: request.earlier.clone(),
+        access: Access::default(),
         threads: request.threads.max(1),
         progress: progress.clone(),
         cancel: Cancel::default(),
@@ -116,8 +117,8 @@ fn run(
     tutti_failpoint::hit_for("job.start", &subject).or_fail(FailureClass::Infra, || "failpoint")?;
     let guarded = AssertUnwindSafe(|| {
         let runner = (runners.find)(context.spec.kind()?)?;
-        let access = (runners.access)(&context)?;
-        if let Some(condition) = sandbox::confine(&context.volumes, &access, request.sandbox)? {
+        context.access = (runners.access)(&context)?;
+        if let Some(condition) = sandbox::confine(&context.volumes, &context.access, request.sandbox)? {
             pipe.send(&Line::Condition(condition));
         }
         // After the confinement: it holds for threads that are started later.

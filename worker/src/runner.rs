@@ -78,6 +78,8 @@ pub struct JobContext {
     /// Staging directories of earlier attempts at this job, newest first: readable where [`Access::reads`] names them.
     /// What lies there was written by others, perhaps not to its end.
     pub earlier: Vec<PathBuf>,
+    /// What [`Runners::access`] said, as it was granted.
+    pub access: Access,
     /// How many threads it may keep busy, at least 1.
     pub threads: usize,
     /// How far it is.
@@ -99,6 +101,7 @@ impl JobContext {
             spec,
             volumes,
             earlier: Vec::new(),
+            access: Access::default(),
             threads: threads.max(1),
             progress: Progress::hidden(),
             cancel: Cancel::default(),

@@ -54,6 +54,20 @@ pub struct Entry {
     pub size: u64,
 }
 
+impl Entry {
+    /// What is written into the holes of its fragments.
+    #[must_use]
+    pub fn fill(&self) -> Fill<'_> {
+        Fill {
+            checksum: &self.checksum,
+            mtime: self.mtime,
+            size: self.size,
+            location_href: &self.location_href,
+            location_base: self.location_base.as_deref(),
+        }
+    }
+}
+
 /// Content of an additional metadata file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtraContent {
@@ -589,17 +603,7 @@ fn records_error(entry: &Entry, source: RecordsError) -> WriterError {
 }
 
 fn render(context: &Context<'_>, entry: &Entry, file: MetadataFile, out: &mut Vec<u8>) -> Result<(), WriterError> {
-    context.source.render(entry.record, file, &fill(entry), out).map_err(|source| records_error(entry, source))
-}
-
-fn fill(entry: &Entry) -> Fill<'_> {
-    Fill {
-        checksum: &entry.checksum,
-        mtime: entry.mtime,
-        size: entry.size,
-        location_href: &entry.location_href,
-        location_base: entry.location_base.as_deref(),
-    }
+    context.source.render(entry.record, file, &entry.fill(), out).map_err(|source| records_error(entry, source))
 }
 
 fn write_packages(

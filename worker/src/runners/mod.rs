@@ -62,13 +62,10 @@ pub fn access(context: &JobContext) -> Result<Access, RunnerError> {
         JobKind::Link => link::access(context),
         JobKind::ExtraFiles => extra_files::access(context),
         JobKind::Checksum => checksum::access(context),
-        JobKind::Solve
-        | JobKind::Trim
-        | JobKind::Createrepo
-        | JobKind::CreaterepoDebug
-        | JobKind::TreeInfo
-        | JobKind::Repoclosure
-        | JobKind::Metadata => Ok(Access::default()),
+        JobKind::Createrepo | JobKind::CreaterepoDebug => Ok(createrepo::access(context)),
+        JobKind::Solve | JobKind::Trim | JobKind::TreeInfo | JobKind::Repoclosure | JobKind::Metadata => {
+            Ok(Access::default())
+        }
     }
 }
 

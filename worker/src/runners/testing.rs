@@ -76,8 +76,8 @@ impl Case {
 
     /// Runs a job as a worker would, without the sandbox, and publishes its outputs as a controller would.
     pub(crate) fn run(&self, spec: JobSpec) -> Result<Done, RunnerError> {
-        let context = self.context(spec);
-        super::access(&context)?;
+        let mut context = self.context(spec);
+        context.access = super::access(&context)?;
         let outputs = (super::find(context.spec.kind().unwrap()).unwrap())(&context)?;
         let names: Vec<&String> = context.spec.outputs.iter().map(|output| &output.name).collect();
         let mut made: Vec<&String> = outputs.iter().map(|output| &output.name).collect();

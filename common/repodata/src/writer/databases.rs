@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{CHUNK, Content, Context, Job, Made, WriterError, at_once, fill, publish};
+use super::{CHUNK, Content, Context, Job, Made, WriterError, at_once, publish};
 use crate::compression::Compression;
 use crate::fragment::MetadataFile;
 use crate::sqlite::{Database, VERSION};
@@ -90,7 +90,7 @@ fn fill_database(context: &Context<'_>, file: MetadataFile, path: &Path, xml: &M
             .source
             .package(entry.record, file)
             .map_err(|source| WriterError::Records { href: entry.location_href.clone(), source })?;
-        database.add(&package, &fill(entry)).map_err(failed)?;
+        database.add(&package, &entry.fill()).map_err(failed)?;
     }
     database.finish(&xml.record.checksum).map_err(failed)
 }

@@ -1,18 +1,24 @@
 //! `createrepo` and `createrepo-debug`: metadata of one repository from package lists and records, never from a tree.
+//! What an earlier compose compressed is copied: [`earlier`].
+
+mod earlier;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, params::CreaterepoParams};
 use tutti_repodata::{
     Checksum, ChecksumType, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments, MetadataFile,
-    RecordId, RecordsError, RecordsReader, WriterOptions, write_repository,
+    RecordId, RecordsError, RecordsReader, StoredFrame, WriterOptions, write_repository,
 };
 
 use tutti_rpm::Package;
 
+use self::earlier::Earlier;
 use super::place;
-use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+use crate::{Access, FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
 
+/// Output with the metadata.
+const REPODATA: &str = "repodata";
 /// Output with the bytes of repomd.xml, for jobs that hash it their own way.
 const REPOMD: &str = "repomd";
 /// Permission bits of metadata files.
@@ -24,6 +30,7 @@ struct Combined {
     places: Vec<(u32, RecordId)>,
     /// Changelog entries to keep, where it is another number than records were made with.
     changelogs: Option<FragmentOptions>,
+    earlier: Option<Earlier>,
 }
 
 impl FragmentSource for Combined {
@@ -41,6 +48,24 @@ impl FragmentSource for Combined {
         }
     }
 
+    fn frame(
+        &self,
+        file: MetadataFile,
+        entries: &[&tutti_repodata::Entry],
+        maker: &str,
+    ) -> Result<Option<StoredFrame>, RecordsError> {
+        let found = self.earlier.as_ref().and_then(|earlier| earlier.frame(file, entries, maker));
+        let Some(frame) = found else { return Ok(None) };
+        let mut text = Vec::with_capacity(frame.text.len());
+        for entry in entries {
+            // Whatever is wrong with it is met again by whoever renders it to write it, and told with its name.
+            if self.render(entry.record, file, &entry.fill(), &mut text).is_err() {
+                return Ok(None);
+            }
+        }
+        Ok((text == frame.text).then_some(frame))
+    }
+
     fn package(&self, id: RecordId, file: MetadataFile) -> Result<Package, RecordsError> {
         let missing = || RecordsError::NoRecord { path: "(package list)".into(), id, len: self.places.len() as u32 };
         let (source, record) = self.places.get(id.0 as usize).ok_or_else(missing)?;
@@ -52,6 +77,12 @@ impl FragmentSource for Combined {
         package.changelogs.truncate(options.changelog_limit.unwrap_or(usize::MAX));
         Ok(package)
     }
+}
+
+/// What the job reads besides blobs: metadata of an earlier compose.
+pub(super) fn access(context: &JobContext) -> Access {
+    let earlier = earlier::find(&context.volumes, &context.spec, REPODATA);
+    Access { reads: earlier.into_iter().collect(), ..Access::default() }
 }
 
 /// Runs the job.
@@ -68,19 +99,21 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
     let places = place::places(packages, params.hashed)?;
     let total = places.len() as u64;
     context.progress.set("write metadata", 0, total);
-    let (source, entries) = combine(context, &params, places)?;
+    let (mut source, entries) = combine(context, &params, places)?;
+    source.earlier = context.access.reads.first().and_then(|repodata| Earlier::open(context, repodata));
     let options = options(context, &params)?;
     let mut extras = Vec::new();
     if context.spec.input("comps").is_ok() {
         extras.push(Extra::group("comps.xml", ExtraContent::Bytes(context.input_bytes("comps")?)));
     }
-    let tree = context.output_tree("repodata")?;
+    let tree = context.output_tree(REPODATA)?;
     let parent = tree.parent().ok_or_else(|| RunnerError::tool("the output has no parent directory"))?;
     // The writer makes the directory itself.
     tutti_files::remove_dir(&tree).or_fail(FailureClass::Tool, || format!("failed to replace {}", tree.display()))?;
     let written = write_repository(parent, &source, &entries, &extras, &options)
         .or_fail(FailureClass::Tool, || "failed to write the repository")?;
     context.cancel.check()?;
+    source.earlier.iter().for_each(|earlier| earlier.tell(context));
     log!(context, "{total} packages, {} bytes of metadata, {} packed", written.bytes_in, written.bytes_out);
     context.counters.add("packages", total);
     context.counters.add("metadata_bytes", written.bytes_in);
@@ -89,6 +122,11 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         context.counters.add("compressed_bytes", work.bytes_compressed);
         context.counters.add("copied_bytes", work.bytes_copied);
         context.counters.add("hashed_bytes", work.bytes_hashed);
+        // Other files have no frames that could be copied.
+        if MetadataFile::ALL.iter().any(|file| file.name() == work.kind) {
+            context.counters.add("frames_made", work.frames_made);
+            context.counters.add("frames_copied", work.frames_copied);
+        }
     }
     let mut files = Vec::new();
     for file in &written.files {
@@ -106,7 +144,7 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         });
     }
     context.progress.set("write metadata", total, total);
-    let mut outputs = vec![context.finish_tree("repodata", &Manifest::new(files)?)?];
+    let mut outputs = vec![context.finish_tree(REPODATA, &Manifest::new(files)?)?];
     if context.spec.output(REPOMD).is_ok() {
         let path = tree.join("repomd.xml");
         let bytes = fs::read(&path).or_fail(FailureClass::Tool, || format!("failed to read {}", path.display()))?;
@@ -124,6 +162,7 @@ fn combine(
         readers: std::collections::BTreeMap::new(),
         places: Vec::with_capacity(places.len()),
         changelogs: changelogs(params),
+        earlier: None,
     };
     let mut entries = Vec::with_capacity(places.len());
     let prefix = match params.packages_dir.as_str() {
@@ -174,3 +213,6 @@ fn options(context: &JobContext, params: &CreaterepoParams) -> Result<WriterOpti
         ..WriterOptions::default()
     })
 }
+
+#[cfg(test)]
+mod tests;
