@@ -436,6 +436,7 @@ impl<'a> Accept<'a> {
             compression: compression(createrepo).to_owned(),
             revision: createrepo.extra.revision.clone(),
             changelog_limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            database: createrepo.database_compression().map(|compression| compression.as_str().to_owned()),
             media_checksums: settings.media_checksums.types.iter().map(|kind| kind.as_str().to_owned()).collect(),
             media_checksum_one_file: settings.media_checksums.one_file,
             media_checksum_base_filename: settings.media_checksums.base_filename.clone(),

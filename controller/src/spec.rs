@@ -126,6 +126,9 @@ pub struct Options {
     pub revision: Option<String>,
     /// Changelog entries kept.
     pub changelog_limit: u32,
+    /// `createrepo_database`: compression of the SQLite databases, if they are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// `media_checksums`.
     pub media_checksums: Vec<String>,
     /// `media_checksum_one_file`.

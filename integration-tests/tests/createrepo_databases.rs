@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tutti_integration_tests::{
+    compose::Run,
     createrepo::{bare, has_reference, ours, theirs},
     odd_rpms,
     program::{Ended, clean, has_tool, run, tutti},
     scratch::Scratch,
-    skip,
+    skip, sources,
 };
 
 type Tool = fn(&str, &[&str], &Path) -> Ended;
@@ -182,4 +183,48 @@ fn databases_come_and_go() {
     assert!(!update(&[]), "none are wanted");
     assert_eq!(count(), 4);
     assert!(update(&[]));
+}
+
+/// `createrepo_database` in the configuration of a compose: those of every tree.
+#[test]
+fn databases_of_a_compose_are_those_of_createrepo_c() {
+    if is_ready().is_none() {
+        return;
+    }
+    let scratch = Scratch::new("compose-databases");
+    let config = sources::demo(&scratch.join("demo"));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}\ncreaterepo_database = True\n")).unwrap();
+    let (compose, _) = Run::default().compose(&config, &scratch.join("composes"), 0);
+    let mut compared = 0;
+    for repository in compose.repositories() {
+        let tree = compose.tree(&repository);
+        assert!(record(&tree, "primary_db").contains("primary.sqlite.bz2"), "{repository}");
+        // Addons lie below other trees.
+        let list: String = files_below(&tree.join("Packages")).iter().fold(String::new(), |text, path| {
+            format!("{text}{}\n", path.strip_prefix(&tree).unwrap().display())
+        });
+        if list.is_empty() {
+            continue;
+        }
+        let (pkglist, out) = (scratch.join("list"), scratch.join(format!("theirs-{compared}")));
+        fs::write(&pkglist, list).unwrap();
+        fs::create_dir(&out).unwrap();
+        let arguments = [
+            "-q", "-d", "--pkglist", pkglist.to_str().unwrap(), "-o", out.to_str().unwrap(), tree.to_str().unwrap(),
+        ];
+        let _ = theirs("createrepo_c", &arguments, scratch.path()).expect(0);
+        compare(&repository, &KINDS, &out, &tree);
+        compared += 1;
+    }
+    assert!(compared > 2, "{compared}");
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for item in fs::read_dir(directory).into_iter().flatten() {
+        let path = item.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
 }

@@ -111,6 +111,7 @@ pub struct LinkParams {
 
 /// `createrepo` and `createrepo-debug`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CreaterepoParams {
     /// Checksum type of packages and metadata files.
     pub checksum_type: String,
@@ -126,6 +127,9 @@ pub struct CreaterepoParams {
     pub revision: Option<String>,
     /// Newest changelog entries kept for each package.
     pub changelog_limit: u32,
+    /// `createrepo_database`: compression of the SQLite databases; `None`: none are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
 }
 
 /// `extra-files`: copies files into one tree.

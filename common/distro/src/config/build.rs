@@ -60,20 +60,15 @@ impl Builder<'_> {
 
     /// Remarks on values that are accepted and change nothing.
     fn remarks(&mut self) {
-        const REMARKS: [(&str, bool, &str); 2] = [
-            ("createrepo_c", false, "False has no effect: repositories are always written in the same way"),
-            ("createrepo_database", true, "True has no effect: sqlite databases are not written"),
-        ];
-        for (name, value, message) in REMARKS {
-            if let Some(given) = self.get(name)
-                && given.as_bool() == Some(value)
-            {
-                self.warnings.push(Warning::Note {
-                    at: given.at.clone(),
-                    option: name.to_owned(),
-                    message: message.to_owned(),
-                });
-            }
+        const NAME: &str = "createrepo_c";
+        if let Some(given) = self.get(NAME)
+            && given.as_bool() == Some(false)
+        {
+            self.warnings.push(Warning::Note {
+                at: given.at.clone(),
+                option: NAME.to_owned(),
+                message: "False has no effect: repositories are always written in the same way".to_owned(),
+            });
         }
     }
 

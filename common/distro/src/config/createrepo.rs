@@ -41,6 +41,9 @@ pub struct CreaterepoExtra {
     pub changelog_limit: Option<i32>,
     /// `--simple-md-filenames`: no checksum in the names of metadata files.
     pub simple_md_filenames: bool,
+    /// `--database`: SQLite databases, as with `createrepo_database`.
+    #[serde(default)]
+    pub database: bool,
 }
 
 /// Reads the arguments.
@@ -107,6 +110,7 @@ fn apply_flag(extra: &mut CreaterepoExtra, name: &str) -> Result<(), String> {
         "--set-timestamp-to-revision" => extra.set_timestamp_to_revision = true,
         "--compatibility" => extra.compatibility = true,
         "--simple-md-filenames" => extra.simple_md_filenames = true,
+        "--database" | "-d" => extra.database = true,
         // These are the behaviour anyhow, or change how createrepo_c works and not what it writes.
         "--unique-md-filenames"
         | "--no-database"

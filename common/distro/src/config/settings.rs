@@ -382,6 +382,16 @@ impl Createrepo {
         let xz = self.use_xz.then_some(Compression::Xz);
         asked.or(compatible).or(xz)
     }
+
+    /// Returns the compression of the databases, if they are wanted: that of createrepo_c 1.2.5 with the arguments that Pungi
+    /// gives it. `--no-database` among the additional ones does not count beside `--database`.
+    pub fn database_compression(&self) -> Option<Compression> {
+        if !self.database && !self.extra.database {
+            return None;
+        }
+        let xz = self.use_xz.then_some(Compression::Xz);
+        Some(self.extra.general_compress_type.or(xz).unwrap_or(Compression::Bz2))
+    }
 }
 
 impl GatherMethods {

@@ -486,6 +486,7 @@ fn spec(request: Digest) -> ComposeSpec {
             compression: "zstd".into(),
             revision: None,
             changelog_limit: 10,
+            database: None,
             media_checksums: vec![],
             media_checksum_one_file: false,
             media_checksum_base_filename: String::new(),

@@ -104,6 +104,7 @@ fn createrepo(view: &View<'_>, variant: &VariantSpec, arch: &str, kind: JobKind)
         hashed: options.hashed_directories,
         revision: options.revision.clone(),
         changelog_limit: options.changelog_limit,
+        database: options.database.clone(),
     };
     let mut draft = Draft::new(JobName::new(kind, &variant.uid, arch), "repo", &params)?;
     draft.failable = view.failable(variant, arch, &["repo"]);

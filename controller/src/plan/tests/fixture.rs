@@ -115,6 +115,7 @@ fn options() -> Options {
         compression: "zstd".into(),
         revision: None,
         changelog_limit: 10,
+        database: None,
         media_checksums: vec!["sha256".into()],
         media_checksum_one_file: false,
         media_checksum_base_filename: String::new(),

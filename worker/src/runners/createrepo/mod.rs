@@ -7,8 +7,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use tutti_job::{Digest, Entry, EntryKind, Manifest, PackageEntry, params::CreaterepoParams};
 use tutti_repodata::{
-    Checksum, ChecksumType, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments, MetadataFile,
-    RecordId, RecordsError, RecordsReader, StoredFrame, WriterOptions, write_repository,
+    Checksum, ChecksumType, DatabaseOptions, Extra, ExtraContent, Fill, FragmentOptions, FragmentSource, Fragments,
+    MetadataFile, RecordId, RecordsError, RecordsReader, StoredFrame, WriterOptions, write_repository,
 };
 
 use tutti_rpm::Package;
@@ -209,6 +209,15 @@ fn options(context: &JobContext, params: &CreaterepoParams) -> Result<WriterOpti
             .parse()
             .or_fail(FailureClass::Input, || "createrepo_checksum is not known")?,
         revision: params.revision.clone(),
+        databases: match &params.database {
+            None => None,
+            Some(name) => Some(DatabaseOptions {
+                compression: name
+                    .parse()
+                    .or_fail(FailureClass::Input, || "the compression of databases is not known")?,
+                directory: None,
+            }),
+        },
         threads: context.threads,
         ..WriterOptions::default()
     })

@@ -130,6 +130,7 @@ impl Target {
             hashed: true,
             revision: None,
             changelog_limit: wanted.changelog_limit,
+            database: None,
         };
         let inputs = vec![
             Input::new("packages", blob(&PackageList::new(list).encode_canonical().0)),

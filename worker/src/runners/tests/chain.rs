@@ -115,6 +115,7 @@ impl Chain {
             hashed: true,
             revision: None,
             changelog_limit: if name == "packages" { 10 } else { 3 },
+            database: None,
         };
         let comps = self.case.blob(b"<?xml version=\"1.0\"?><comps/>");
         let inputs =

@@ -144,6 +144,19 @@ fn the_most_explicit_compression_counts() {
 }
 
 #[test]
+fn databases_are_made_where_they_are_asked_for() {
+    let compression = |text: &str| settings(text).createrepo.database_compression();
+    assert_eq!(compression(""), None);
+    assert_eq!(compression("createrepo_extra_args = ['--compatibility']"), None, "Pungi says --no-database");
+    assert_eq!(compression("createrepo_database = True"), Some(Compression::Bz2));
+    assert_eq!(compression("createrepo_extra_args = ['--no-database', '-d']"), Some(Compression::Bz2));
+    let both = "createrepo_database = True\ncreaterepo_use_xz = True\n";
+    assert_eq!(compression(both), Some(Compression::Xz));
+    let general = format!("{both}createrepo_extra_args = ['--general-compress-type=gz']");
+    assert_eq!(compression(&general), Some(Compression::Gz));
+}
+
+#[test]
 fn sigkeys_are_lower_case_and_empty_means_unsigned() {
     assert_eq!(settings("sigkeys = ['A15B', '', None]").pkgset.sigkeys, [Some("a15b".into()), None, None]);
 }
