@@ -91,10 +91,11 @@ fn databases_are_those_of_createrepo_c() {
     let scratch = Scratch::new("databases");
     let packages = set.join("packages").display().to_string();
     let common = ["-q", "-x", EMPTY_GROUP, "--revision=1700000000", "--set-timestamp-to-revision", "-o"];
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 8] = [
         ("koji", &["-d"]),
         ("again", &["-d", "--update"]),
         ("changed", &["-d", "--update", "--content=x", "--no-database", "--xz"]),
+        ("digests of files", &["-d", "--filelists-ext"]),
         ("without", &[]),
         ("from metadata without databases", &["-d", "--update", "--general-compress-type=gz", "--local-sqlite"]),
         ("recycled", &["-d", "--recycle-pkglist", "--compress-type=zstd", "--simple-md-filenames"]),
@@ -109,6 +110,9 @@ fn databases_are_those_of_createrepo_c() {
         }
         if what != "without" {
             compare(what, &KINDS, &scratch.join("theirs"), &scratch.join("ours"));
+        }
+        if what == "digests of files" {
+            compare(what, &["filelists-ext"], &scratch.join("theirs"), &scratch.join("ours"));
         }
     }
 }

@@ -75,12 +75,13 @@ fn metadata_are_those_of_createrepo_c() {
         "--checksum=sha512",
         "--compress-type=gz",
     ];
-    let cases: [(&str, &[&str], Keep); 9] = [
+    let cases: [(&str, &[&str], Keep); 10] = [
         ("plain", &[], Keep::Times),
         ("pungi", &pungi, Keep::Times),
         ("pungi variant", &["-i", "list", "-g", &comps, "--xz"], Keep::Times),
         ("koji", &koji, Keep::Times),
         ("obs", &obs, Keep::Times),
+        ("filelists-ext", &["--filelists-ext"], Keep::Times),
         (
             "copr",
             &["--ignore-lock", "--local-sqlite", "--general-compress-type=gz", "--excludes", "*tests/*"],
@@ -329,4 +330,45 @@ fn a_cache_of_checksums_is_used_and_told_from_others() {
     assert!(run_ours(&["-c", "cache"])["primary.xml.gz"].contains(&other));
     fs::write(&cached[0], "none").unwrap();
     assert_eq!(run_ours(&["-c", "cache"]), plain, "mended");
+}
+
+/// Digests of files, in an update that changes a part: as of one run. createrepo_c loses those of packages it takes over.
+#[test]
+fn digests_of_files_are_there_after_an_update() {
+    let Some(set) = skip::shared("rpms") else { return };
+    if !has_reference() {
+        return;
+    }
+    let scratch = Scratch::new("filelists-ext");
+    let path = set.join("packages").display().to_string();
+    let list = package_list(&set.join("packages"));
+    let list: Vec<&str> = list.lines().filter(|line| !line.starts_with('.')).collect();
+    let listing = scratch.join("list").display().to_string();
+    let arguments = [&["--update", "--filelists-ext", "-i", &listing][..], &PINNED, &["-o", "OUT", &path]].concat();
+    fs::write(&listing, list.join("\n")).unwrap();
+    both(&scratch, &arguments, 0);
+    compare(&scratch, "first run", Keep::Times);
+    fs::write(&listing, list[1..].join("\n")).unwrap();
+    fs::remove_dir_all(scratch.join("theirs")).unwrap();
+    both(&scratch, &arguments, 0);
+    compare(&scratch, "one package less", Keep::Times);
+    // Of a repository without them, createrepo_c makes one that says of old packages that their files have none.
+    let modern = |further: &[&str]| {
+        let out = scratch.join("modern").display().to_string();
+        let arguments = ["createrepo", "-q", "--update", "--pkglist", &listing, "-o", &out, &path];
+        let _ = run(tutti([&arguments, further].concat())).expect(0);
+        files(&scratch.join("modern"), Keep::Nothing)
+    };
+    fs::create_dir(scratch.join("modern")).unwrap();
+    let without = modern(&[]);
+    let with = modern(&["--filelists-ext"]);
+    assert_eq!(
+        with.get("filelists-ext.xml.zst"),
+        files(&scratch.join("ours"), Keep::Nothing).get("filelists-ext.xml.zst")
+    );
+    assert!(
+        with.get("filelists.xml.zst") == without.get("filelists.xml.zst")
+            && !without.contains_key("filelists-ext.xml.zst")
+    );
+    assert!(!modern(&[]).contains_key("filelists-ext.xml.zst"), "they go when nobody asks for them");
 }

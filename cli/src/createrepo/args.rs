@@ -104,6 +104,9 @@ struct MetadataArgs {
     /// Compression of group file and modules, if another
     #[arg(long, value_name = "TYPE", visible_alias = "compress-type")]
     additional_compression: Option<Compression>,
+    /// Make filelists-ext, too: file lists with the digests that packages have of their files
+    #[arg(long)]
+    filelists_ext: bool,
     /// Make SQLite databases, too, which yum and old dnf read
     #[arg(long, short)]
     database: bool,
@@ -204,6 +207,7 @@ impl CreaterepoArgs {
                 layout: Layout::Frames,
                 additional_compression: metadata.additional_compression.unwrap_or(compression),
                 group_compression: None,
+                filelists_ext: metadata.filelists_ext,
                 databases: metadata
                     .database
                     .then_some(DatabaseOptions { compression: metadata.database_compression, directory: None }),

@@ -86,8 +86,8 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
         let earlier = update.then_some(earlier);
         run.make(&stage, &sources, &tasks, earlier, &plan, &mut broken)
     };
-    // Frames are texts alone, and databases are made of facts.
-    let texts_do = options.metadata.databases.is_none();
+    // Frames are texts alone, and databases are made of facts; digests of files are in neither.
+    let texts_do = options.metadata.databases.is_none() && !options.metadata.filelists_ext;
     let mut summary = match make(if texts_do { &earlier } else { &nothing }) {
         Err(Unmade::Earlier) => {
             // The old metadata are not what their index says: they are read as those of anybody.
@@ -235,6 +235,8 @@ impl<'a> Run<'a> {
         let path = stage.root().join("records");
         let mut records = RecordsWriter::create(&path)?;
         let old = match earlier {
+            // Old filelists and other say nothing of digests.
+            Some(_) if self.options.metadata.filelists_ext => OldPackages::default(),
             Some(earlier) => {
                 OldPackages::load(sources, &tasks.packages, self.options, earlier, &mut records, self.control)?
             }
@@ -302,6 +304,7 @@ fn writer_options(options: &Options) -> WriterOptions {
         revision: metadata.revision.clone(),
         tags: metadata.tags.clone(),
         timestamp: metadata.timestamp,
+        filelists_ext: metadata.filelists_ext,
         databases: metadata.databases.clone(),
         ..WriterOptions::default()
     }

@@ -166,6 +166,8 @@ pub struct Metadata {
     pub additional_compression: Compression,
     /// Compression of the group file, if another.
     pub group_compression: Option<Compression>,
+    /// `filelists-ext` besides: filelists with digests of files. An update reads all packages that are not all unchanged.
+    pub filelists_ext: bool,
     /// SQLite databases of primary, filelists and other.
     pub databases: Option<DatabaseOptions>,
     /// Checksum type of the metadata files.
@@ -191,6 +193,7 @@ impl Default for Metadata {
             layout: Layout::default(),
             additional_compression: Compression::Zstd,
             group_compression: None,
+            filelists_ext: false,
             databases: None,
             checksum: ChecksumType::Sha256,
             unique_names: true,

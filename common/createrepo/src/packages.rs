@@ -176,7 +176,10 @@ impl Pool<'_> {
         let reading = &self.options.reading;
         let mut file = RpmFile::open(&task.path, &[reading.checksum], buffers)?;
         let (size, mtime) = (file.metadata().size(), file.metadata().mtime());
-        let package = file.headers().package().map_err(PackageError::Rpm)?;
+        let mut package = file.headers().package().map_err(PackageError::Rpm)?;
+        if self.options.metadata.filelists_ext {
+            package.file_digests = Some(tutti_rpm::file_digests(file.headers()).map_err(PackageError::Rpm)?);
+        }
         let cached = match self.cache {
             None => None,
             Some(cache) => {

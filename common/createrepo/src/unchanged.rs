@@ -18,6 +18,9 @@ use crate::options::{Duplicates, Options, Retain};
 use crate::packages::tell_duplicates;
 use crate::tasks::{Task, Tasks};
 
+/// Filelists with digests of files.
+const EXT: &str = "filelists-ext";
+
 /// The old `repomd.xml`, if the new one would be the same but for times, and the number of packages.
 pub(crate) fn find(
     options: &Options,
@@ -99,8 +102,15 @@ fn are_files_equal(options: &Options, output: &Path, repomd: &Repomd, hash: Hash
             false => name == wanted,
         })
     };
-    let wanted = ["primary", "filelists", "other", "primary_db", "filelists_db", "other_db"];
-    if kinds != wanted[..if metadata.databases.is_some() { 6 } else { 3 }]
+    let mut wanted = vec!["primary", "filelists", "other"];
+    if metadata.databases.is_some() {
+        wanted.extend(["primary_db", "filelists_db", "other_db"]);
+    }
+    if metadata.filelists_ext {
+        wanted.push(EXT);
+        wanted.extend(metadata.databases.is_some().then_some("filelists-ext_db"));
+    }
+    if kinds != wanted
         || !own.iter().all(is_named)
         || repomd.tags != metadata.tags
         || repomd.repoid.is_some()
@@ -118,7 +128,7 @@ fn is_file_equal(options: &Options, output: &Path, record: &RepomdRecord, hash: 
         return false;
     }
     if !is_additional(&record.kind) {
-        let is_hashed = hash == Hash::Additional && !record.kind.ends_with("_db");
+        let is_hashed = hash == Hash::Additional && !record.kind.ends_with("_db") && record.kind != EXT;
         return is_hashed || is_whole(output, record);
     }
     // What would be kept gets a new record and perhaps a new name.

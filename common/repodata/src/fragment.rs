@@ -6,7 +6,7 @@
 mod holes;
 
 use serde::{Deserialize, Serialize};
-use tutti_rpm::{Dependency, Evr, FileKind, Package};
+use tutti_rpm::{Dependency, Evr, FileDigests, FileKind, Package};
 
 use self::holes::HoleKind;
 pub use self::holes::{Fill, Fragment};
@@ -17,7 +17,7 @@ use crate::requires;
 /// Changelog entries per package when nothing else is asked for: createrepo_c's default.
 pub const CHANGELOG_LIMIT: usize = 10;
 
-/// One of the three metadata files that list packages.
+/// One of the metadata files that list packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MetadataFile {
     /// `primary.xml`
@@ -26,10 +26,12 @@ pub enum MetadataFile {
     Filelists,
     /// `other.xml`
     Other,
+    /// `filelists-ext.xml`: filelists with digests of files, where they are asked for.
+    FilelistsExt,
 }
 
 impl MetadataFile {
-    /// All three, in the order of `repomd.xml`.
+    /// The three that every repository has, in the order of `repomd.xml`.
     pub const ALL: [Self; 3] = [Self::Primary, Self::Filelists, Self::Other];
 
     /// Returns the `type` in `repomd.xml`.
@@ -38,6 +40,7 @@ impl MetadataFile {
             Self::Primary => "primary",
             Self::Filelists => "filelists",
             Self::Other => "other",
+            Self::FilelistsExt => "filelists-ext",
         }
     }
 }
@@ -47,7 +50,8 @@ impl MetadataFile {
 pub struct Fragments {
     /// For `primary.xml`.
     pub primary: Fragment,
-    /// For `filelists.xml`.
+    /// For `filelists.xml`; for `filelists-ext.xml`, too, if the package has digests of its files: [`without_digests`]
+    /// takes them out.
     pub filelists: Fragment,
     /// For `other.xml`.
     pub other: Fragment,
@@ -105,7 +109,7 @@ impl Fragments {
     pub fn get(&self, file: MetadataFile) -> &Fragment {
         match file {
             MetadataFile::Primary => &self.primary,
-            MetadataFile::Filelists => &self.filelists,
+            MetadataFile::Filelists | MetadataFile::FilelistsExt => &self.filelists,
             MetadataFile::Other => &self.other,
         }
     }
@@ -135,6 +139,9 @@ fn check_characters(package: &Package) -> Result<(), FragmentError> {
     }
     if package.files.iter().any(|file| is_forbidden(&file.path)) {
         return refuse("a file name");
+    }
+    if package.file_digests.iter().flat_map(|files| &files.digests).any(|digest| is_forbidden(digest)) {
+        return refuse("a file's digest");
     }
     if package.changelogs.iter().any(|entry| is_forbidden(&entry.author) || is_forbidden(&entry.text)) {
         return refuse("the changelog");
@@ -264,7 +271,7 @@ fn push_format(out: &mut Vec<u8>, package: &Package) {
         }
     }
     for file in package.files.iter().filter(|file| requires::is_primary(&file.path)) {
-        push_file(out, "    ", &file.path, file.kind);
+        push_file(out, "    ", &file.path, file.kind, None);
     }
     out.extend_from_slice(b"  </format>\n");
 }
@@ -310,13 +317,17 @@ fn push_entry(out: &mut Vec<u8>, dependency: &Dependency, with_pre: bool) {
     out.extend_from_slice(b"/>\n");
 }
 
-fn push_file(out: &mut Vec<u8>, indent: &str, path: &str, kind: FileKind) {
+fn push_file(out: &mut Vec<u8>, indent: &str, path: &str, kind: FileKind, digest: Option<&str>) {
     out.extend_from_slice(indent.as_bytes());
     out.extend_from_slice(match kind {
-        FileKind::File => b"<file>".as_slice(),
-        FileKind::Directory => b"<file type=\"dir\">",
-        FileKind::Ghost => b"<file type=\"ghost\">",
+        FileKind::File => FILE_START,
+        FileKind::Directory => b"<file type=\"dir\"",
+        FileKind::Ghost => b"<file type=\"ghost\"",
     });
+    if let Some(digest) = digest.filter(|digest| !digest.is_empty()) {
+        push_named(out, "hash", digest);
+    }
+    out.push(b'>');
     push_text(out, path);
     out.extend_from_slice(b"</file>\n");
 }
@@ -337,11 +348,75 @@ fn filelists(package: &Package) -> Fragment {
     push_list_head(&mut fragment, package);
     let out = &mut fragment.text;
     out.reserve(package.files.iter().map(|file| file.path.len() + 30).sum());
+    let digests = package.file_digests.as_ref();
+    if let Some(digests) = digests {
+        out.extend_from_slice(CHECKSUM_START);
+        out.extend_from_slice(algorithm(digests).as_bytes());
+        out.extend_from_slice(CHECKSUM_END);
+    }
+    let mut digests = digests.map(|digests| digests.digests.as_slice()).unwrap_or_default().iter();
     for file in &package.files {
-        push_file(out, "  ", &file.path, file.kind);
+        push_file(out, "  ", &file.path, file.kind, digests.next().map(String::as_str));
     }
     out.extend_from_slice(b"</package>\n");
     fragment
+}
+
+const FILE_START: &[u8] = b"<file";
+/// The element that `filelists-ext` has after the version.
+const CHECKSUM_START: &[u8] = b"  <checksum type=\"";
+const CHECKSUM_END: &[u8] = b"\"/>\n";
+const HASH_START: &[u8] = b" hash=\"";
+
+/// What createrepo_c 1.2.5 calls the algorithm: seen by giving a header each number. A header without one, as all were
+/// when it was MD5, has one that is unknown.
+fn algorithm(digests: &FileDigests) -> &'static str {
+    match digests.algorithm {
+        Some(1) => "md5",
+        Some(2) => "sha1",
+        Some(3) => "ripemd160",
+        Some(5) => "md2",
+        Some(6) => "tiger192",
+        Some(7) => "haval-5-160",
+        Some(8) => "sha256",
+        Some(9) => "sha384",
+        Some(10) => "sha512",
+        Some(11) => "sha224",
+        _ => "unknown",
+    }
+}
+
+/// Whether a rendered package of filelists has what `filelists-ext` has.
+pub(crate) fn has_digests(text: &[u8]) -> bool {
+    after_version(text).is_some_and(|at| text[at..].starts_with(CHECKSUM_START))
+}
+
+/// Where a package of filelists goes on after its first two lines.
+fn after_version(text: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', text).nth(1).map(|at| at + 1)
+}
+
+/// Makes, at the end of `out`, a package of `filelists` of one that may have digests.
+pub(crate) fn without_digests(out: &mut Vec<u8>, start: usize) {
+    let text = &out[start..];
+    if !has_digests(text) {
+        return;
+    }
+    let Some(at) = after_version(text) else { return };
+    let mut plain = Vec::with_capacity(text.len());
+    plain.extend_from_slice(&text[..at]);
+    let after = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |end| at + end + 1);
+    let mut rest = &text[after..];
+    // In texts `<` is escaped, so that this is a tag, and in tags `>` is, so that it ends there.
+    while let Some(tag) = memchr::memmem::find(rest, FILE_START) {
+        let end = memchr::memchr(b'>', &rest[tag..]).map_or(rest.len(), |end| tag + end);
+        let hash = memchr::memmem::find(&rest[tag..end], HASH_START).map_or(end, |hash| tag + hash);
+        plain.extend_from_slice(&rest[..hash]);
+        rest = &rest[end..];
+    }
+    plain.extend_from_slice(rest);
+    out.truncate(start);
+    out.append(&mut plain);
 }
 
 fn other(package: &Package, options: &FragmentOptions) -> Fragment {
@@ -474,6 +549,31 @@ mod tests {
             entries += &format!("  <changelog author=\"&#xC1;\" date=\"{date}\">- &lt;x&gt;</changelog>\n");
         }
         assert_eq!(rendered(MetadataFile::Other, None), format!("{head}{entries}</package>\n"));
+    }
+
+    #[test]
+    fn digests_of_files_stand_in_one_of_two_files() {
+        let mut package = package();
+        // Text that looks like markup, as far as it can.
+        package.files[0].path = "/a hash=\"1\">\n  <file hash=\"2\">/b".into();
+        let render = |package: &Package, file: MetadataFile| {
+            let fragments = vec![Fragments::make(package, &FragmentOptions::default()).unwrap()];
+            let checksum = ChecksumType::Md5.hash(b"");
+            let fill = Fill { checksum: &checksum, mtime: 1, size: 2, location_href: "a.rpm", location_base: None };
+            let mut text = b"before".to_vec();
+            crate::FragmentSource::render(&fragments, crate::RecordId(0), file, &fill, &mut text)
+                .map(|()| String::from_utf8(text).unwrap())
+        };
+        let plain = render(&package, MetadataFile::Filelists).unwrap();
+        assert!(render(&package, MetadataFile::FilelistsExt).is_err(), "nobody asked for digests");
+        package.file_digests = Some(FileDigests { algorithm: Some(8), digests: vec!["0a".into(), String::new()] });
+        assert_eq!(render(&package, MetadataFile::Filelists).unwrap(), plain);
+        let with = render(&package, MetadataFile::FilelistsExt).unwrap();
+        let expected = plain.replacen("rel=\"3\"/>\n", "rel=\"3\"/>\n  <checksum type=\"sha256\"/>\n", 1);
+        assert_eq!(with, expected.replacen("<file>", "<file hash=\"0a\">", 1));
+        package.files.clear();
+        let none = render(&package, MetadataFile::Filelists).unwrap();
+        assert!(none.ends_with("rel=\"3\"/>\n</package>\n"), "{none}");
     }
 
     #[test]

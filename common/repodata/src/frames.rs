@@ -76,7 +76,7 @@ const LONGEST: usize = 8;
 pub(crate) const fn usual_packages(file: MetadataFile) -> usize {
     match file {
         MetadataFile::Primary => 96,
-        MetadataFile::Filelists => 16,
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => 16,
         MetadataFile::Other => 128,
     }
 }

@@ -121,7 +121,7 @@ impl Previous {
         fill: &Fill<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), PreviousError> {
-        let framed = self.file(file);
+        let framed = self.file(file).ok_or_else(|| self.files[0].unfit("it is taken for files that are never made of it"))?;
         let package = self.packages.get(number).ok_or_else(|| framed.unfit("it has no such package"))?;
         let (parts, at) = framed.parts(number, &self.packages)?;
         let part = parts.part(at);
@@ -143,7 +143,7 @@ impl Previous {
         entries: &[&Entry],
         maker: &str,
     ) -> Result<Option<StoredFrame>, PreviousError> {
-        let framed = self.file(file);
+        let Some(framed) = self.file(file) else { return Ok(None) };
         let Some(place) = framed.place(first) else { return Ok(None) };
         let Placed { frame, first: begin, .. } = framed.frames[place];
         if begin != first || frame.packages as usize != entries.len() || framed.maker != maker {
@@ -162,11 +162,13 @@ impl Previous {
         Ok(Some(StoredFrame { packed, text }))
     }
 
-    fn file(&self, file: MetadataFile) -> &FramedFile {
+    fn file(&self, file: MetadataFile) -> Option<&FramedFile> {
         match file {
-            MetadataFile::Primary => &self.files[0],
-            MetadataFile::Filelists => &self.files[1],
-            MetadataFile::Other => &self.files[2],
+            MetadataFile::Primary => Some(&self.files[0]),
+            MetadataFile::Filelists => Some(&self.files[1]),
+            MetadataFile::Other => Some(&self.files[2]),
+            // Few have it; it is made anew.
+            MetadataFile::FilelistsExt => None,
         }
     }
 }
@@ -305,7 +307,7 @@ impl FramedFile {
             MetadataFile::Primary => {
                 scan::packages(text, packages.len() as u32).is_ok_and(|found| found.iter().eq(packages))
             }
-            MetadataFile::Filelists | MetadataFile::Other => {
+            MetadataFile::Filelists | MetadataFile::Other | MetadataFile::FilelistsExt => {
                 let starts = std::iter::once(0).chain(ends.iter().copied());
                 starts.zip(packages).all(|(start, package)| scan::has_id(&text[start..], package.checksum.hex()))
             }

@@ -192,7 +192,7 @@ impl Wanted {
     pub(crate) fn by(file: MetadataFile) -> Self {
         match file {
             MetadataFile::Primary => Self { changelogs: false, ..Self::ALL },
-            MetadataFile::Filelists => Self { files: true, ..Self::HEAD },
+            MetadataFile::Filelists | MetadataFile::FilelistsExt => Self { files: true, ..Self::HEAD },
             MetadataFile::Other => Self { changelogs: true, ..Self::HEAD },
         }
     }
@@ -404,7 +404,7 @@ pub(crate) mod tests {
                     .map(|(path, kind)| FileEntry { path, kind: kinds[usize::from(kind)] }).collect(),
                 changelogs: changelogs.into_iter()
                     .map(|(author, time, text)| Changelog { author, time, text }).collect(),
-                exclude_arch: vec!["x86_64".into()], exclusive_arch: Vec::new(),
+                exclude_arch: vec!["x86_64".into()], exclusive_arch: Vec::new(), file_digests: None,
             }
         }
     }

@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use tutti_rpm::Package;
 
 use crate::codec::{DecodeError, Decoder};
-use crate::fragment::{CHANGELOG_START, Fill, Fragment, Fragments, MetadataFile, render_encoded};
+use crate::fragment::{
+    CHANGELOG_START, Fill, Fragment, Fragments, MetadataFile, has_digests, render_encoded, without_digests,
+};
 use crate::frames::StoredFrame;
 use crate::record::{FileIdentity, Wanted, decode_facts, decode_wanted};
 use crate::records::{Block, Part, RecordId, RecordsError};
@@ -54,8 +56,10 @@ pub trait FragmentSource: Sync {
 impl FragmentSource for Vec<Fragments> {
     fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
         let no_record = || RecordsError::NoRecord { path: PathBuf::from("(memory)"), id, len: self.len() as u32 };
+        let start = out.len();
         self.get(id.0 as usize).ok_or_else(no_record)?.get(file).render(fill, out);
-        Ok(())
+        settle_digests(file, out, start)
+            .map_err(|error| RecordsError::Damaged { path: PathBuf::from("(memory)"), what: error.0.to_owned() })
     }
 }
 
@@ -203,7 +207,11 @@ pub(crate) fn unpack(block: &Block, packed: &[u8]) -> Result<Vec<u8>, String> {
 
 impl FragmentSource for RecordsReader {
     fn render(&self, id: RecordId, file: MetadataFile, fill: &Fill<'_>, out: &mut Vec<u8>) -> Result<(), RecordsError> {
-        self.with_part(id, stream_of(file), |bytes| render_encoded(bytes, fill, out))
+        self.with_part(id, stream_of(file), |bytes| {
+            let start = out.len();
+            render_encoded(bytes, fill, out)?;
+            settle_digests(file, out, start)
+        })
     }
 
     fn package(&self, id: RecordId, file: MetadataFile) -> Result<Package, RecordsError> {
@@ -217,10 +225,23 @@ impl FragmentSource for RecordsReader {
     }
 }
 
+/// Takes digests of files out of filelists, and makes sure that `filelists-ext` has them.
+fn settle_digests(file: MetadataFile, out: &mut Vec<u8>, start: usize) -> Result<(), DecodeError> {
+    match file {
+        MetadataFile::Primary | MetadataFile::Other => Ok(()),
+        MetadataFile::Filelists => {
+            without_digests(out, start);
+            Ok(())
+        }
+        MetadataFile::FilelistsExt if has_digests(&out[start..]) => Ok(()),
+        MetadataFile::FilelistsExt => Err(DecodeError("it has no digests of files")),
+    }
+}
+
 fn stream_of(file: MetadataFile) -> usize {
     match file {
         MetadataFile::Primary => 1,
-        MetadataFile::Filelists => 2,
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => 2,
         MetadataFile::Other => 3,
     }
 }

@@ -45,7 +45,7 @@ impl Database {
     pub(crate) fn add(&self, package: &Package, fill: &Fill<'_>) -> Result<()> {
         match self.file {
             MetadataFile::Primary => rows::primary(&self.connection, package, fill),
-            MetadataFile::Filelists => rows::filelists(&self.connection, package, fill),
+            MetadataFile::Filelists | MetadataFile::FilelistsExt => rows::filelists(&self.connection, package, fill),
             MetadataFile::Other => rows::other(&self.connection, package, fill),
         }
     }

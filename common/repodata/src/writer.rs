@@ -147,6 +147,8 @@ pub struct WriterOptions {
     pub tags: Tags,
     /// Timestamps and mtimes, seconds since 1970; the newest mtime of the entries when `None`.
     pub timestamp: Option<u64>,
+    /// Whether there is `filelists-ext`, too; the source must know digests of files.
+    pub filelists_ext: bool,
     /// SQLite databases besides; the source must know packages, not only their texts.
     pub databases: Option<DatabaseOptions>,
     /// Threads that compress.
@@ -167,9 +169,18 @@ impl Default for WriterOptions {
             revision: None,
             tags: Tags::default(),
             timestamp: None,
+            filelists_ext: false,
             databases: None,
             threads: 3,
         }
+    }
+}
+
+impl WriterOptions {
+    /// The files that list packages, those that take long first.
+    fn files(&self) -> impl Iterator<Item = MetadataFile> + use<> {
+        let ext = self.filelists_ext.then_some(MetadataFile::FilelistsExt);
+        ext.into_iter().chain([MetadataFile::Filelists, MetadataFile::Primary, MetadataFile::Other])
     }
 }
 
@@ -417,14 +428,15 @@ enum Content<'a> {
 
 fn jobs<'a>(extras: &'a [Extra], options: &WriterOptions) -> Result<Vec<Job<'a>>, WriterError> {
     // Filelists first: it takes longest.
-    let mut jobs: Vec<Job<'a>> = [MetadataFile::Filelists, MetadataFile::Primary, MetadataFile::Other]
+    let mut jobs: Vec<Job<'a>> = options
+        .files()
         .map(|file| Job {
             kind: file.name().to_owned(),
             name: format!("{}.xml", file.name()),
             compression: options.compression,
             content: Content::Packages(file),
         })
-        .into();
+        .collect();
     for extra in extras {
         let compression = extra.compression.unwrap_or(options.compression);
         let mut add = |kind: String, compression| {
@@ -438,7 +450,7 @@ fn jobs<'a>(extras: &'a [Extra], options: &WriterOptions) -> Result<Vec<Job<'a>>
             add(extra.kind.clone(), compression);
         }
     }
-    jobs.extend(options.databases.iter().flat_map(databases::jobs));
+    jobs.extend(options.databases.iter().flat_map(|databases| databases::jobs(databases, options)));
     check_jobs(&jobs)?;
     Ok(jobs)
 }
@@ -576,12 +588,13 @@ fn publish(context: &Context<'_>, job: &Job<'_>, totals: Totals) -> Result<Made,
     Ok(Made { record, written, open_size: totals.open_size, work: totals.work })
 }
 
-/// Name and name spaces of the three files' root: createrepo_c 1.2.5 `xml_file.c`.
+/// Name and name spaces of the files' root: createrepo_c 1.2.5 `xml_file.c`.
 fn root(file: MetadataFile) -> (&'static str, &'static str) {
     match file {
         MetadataFile::Primary => ("metadata", "common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm"),
         MetadataFile::Filelists => ("filelists", "filelists"),
         MetadataFile::Other => ("otherdata", "other"),
+        MetadataFile::FilelistsExt => ("filelists-ext", "filelists-ext"),
     }
 }
 

@@ -42,6 +42,15 @@ pub struct FileEntry {
     pub kind: FileKind,
 }
 
+/// Digests of a package's files, which only `filelists-ext` metadata have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDigests {
+    /// Number of the algorithm (RFC 4880, 9.4), if the header has one; where it has none, it is MD5.
+    pub algorithm: Option<u32>,
+    /// One for each entry of the file list, in hex; empty for what is no regular file.
+    pub digests: Vec<String>,
+}
+
 /// One changelog entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Changelog {
@@ -119,6 +128,9 @@ pub struct Package {
     pub exclusive_arch: Vec<String>,
     /// Key id (8 lower-case hex digits, as Koji and rpms.json have it) of the header's signature.
     pub signing_key: Option<String>,
+    /// Digests of the files, where somebody asked for them: [`crate::file_digests`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_digests: Option<FileDigests>,
 }
 
 impl Package {

@@ -13,7 +13,7 @@ use crate::dependency::{Dependency, Sense};
 use crate::error::Error;
 use crate::evr::Evr;
 use crate::header::RpmHeader;
-use crate::model::{Changelog, FileEntry, FileKind, Package};
+use crate::model::{Changelog, FileDigests, FileEntry, FileKind, Package};
 use crate::openpgp;
 use crate::reader::HeaderFile;
 use crate::tag::{main, signature};
@@ -189,6 +189,21 @@ fn files(header: &RpmHeader) -> Result<Vec<FileEntry>, Error> {
         files.push(FileEntry { path: decode(&path), kind: next_kind() });
     }
     Ok(files)
+}
+
+/// Reads the digests of a package's files, which [`package`] leaves out: they are most of a header, and next to nobody
+/// wants them. Each is hexadecimal, or not there.
+pub fn file_digests(file: &HeaderFile) -> Result<FileDigests, Error> {
+    let header = file.header();
+    let mut digests = Vec::new();
+    for digest in header.raw_strings(main::FILE_DIGESTS)? {
+        if !digest.iter().all(u8::is_ascii_hexdigit) {
+            let reason = format!("{:?} is no digest of a file", decode(&digest[..digest.len().min(128)]));
+            return Err(header.tag_error(main::FILE_DIGESTS, reason));
+        }
+        digests.push(decode(digest));
+    }
+    Ok(FileDigests { algorithm: header.u32s(main::FILE_DIGEST_ALGORITHM)?.first().copied(), digests })
 }
 
 fn changelogs(header: &RpmHeader) -> Result<Vec<Changelog>, Error> {

@@ -27,7 +27,7 @@ pub(super) fn tables(file: MetadataFile) -> Vec<String> {
             let all: Vec<&str> = std::iter::once("files").chain(DEPENDENCIES).collect();
             statements.push(trigger("removals", &all));
         }
-        MetadataFile::Filelists => {
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => {
             statements.extend([PACKAGE_IDS.to_owned(), FILELIST.to_owned(), trigger("remove_filelist", &["filelist"])]);
         }
         MetadataFile::Other => {
@@ -70,7 +70,7 @@ pub(super) fn indexes(file: MetadataFile) -> Vec<String> {
             }
             statements
         }
-        MetadataFile::Filelists => vec![
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => vec![
             index("keyfile", "ON filelist (pkgKey)"),
             index("pkgId", "ON packages (pkgId)"),
             index("dirnames", "ON filelist (dirname)"),

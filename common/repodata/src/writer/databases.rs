@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{CHUNK, Content, Context, Job, Made, WriterError, at_once, publish};
+use super::{CHUNK, Content, Context, Job, Made, WriterError, WriterOptions, at_once, publish};
 use crate::compression::Compression;
 use crate::fragment::MetadataFile;
 use crate::sqlite::{Database, VERSION};
@@ -25,16 +25,15 @@ impl Default for DatabaseOptions {
     }
 }
 
-/// The three files to make.
-pub(super) fn jobs<'a>(options: &DatabaseOptions) -> Vec<Job<'a>> {
-    [MetadataFile::Filelists, MetadataFile::Primary, MetadataFile::Other]
-        .map(|file| Job {
-            kind: format!("{}_db", file.name()),
-            name: format!("{}.sqlite", file.name()),
-            compression: options.compression,
-            content: Content::Database(file),
-        })
-        .into()
+/// The files to make.
+pub(super) fn jobs<'a>(databases: &DatabaseOptions, options: &WriterOptions) -> Vec<Job<'a>> {
+    let job = |file: MetadataFile| Job {
+        kind: format!("{}_db", file.name()),
+        name: format!("{}.sqlite", file.name()),
+        compression: databases.compression,
+        content: Content::Database(file),
+    };
+    options.files().map(job).collect()
 }
 
 /// Makes them, several at once; `made` has the XML files.
