@@ -2,7 +2,7 @@
 //!
 //! The job itself cannot write there: it is confined to its staging directory.
 
-use std::{collections::HashSet, io::Read as _};
+use std::{collections::HashSet, io::Read as _, time::SystemTime};
 
 use tutti_job::Volumes;
 use tutti_repodata::{LocatorId, pack::PackDirectory};
@@ -15,7 +15,7 @@ const MAX_USES: u64 = 256 << 20;
 /// Notes what the compose was made of, and lists the new pack, if there is one. An error costs no job anything: the
 /// packages are read again by the next compose.
 pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
-    let (Some(directory), Some([uses, index, records])) = (&volumes.records, pkgset_leftovers(volumes)) else {
+    let (Some(directory), Some([uses, index, records, damaged])) = (&volumes.records, pkgset_leftovers(volumes)) else {
         return Ok(());
     };
     let mut text = String::new();
@@ -35,6 +35,10 @@ pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
     if index.exists() {
         packs.publish(&records, &index).map_err(|error| chain(&error))?;
         tutti_failpoint::pass("worker.records.listed");
+    }
+    if damaged.exists() {
+        // After what it had has been listed anew.
+        packs.unlist_damaged(SystemTime::now()).map_err(|error| format!("{}: {error}", directory.display()))?;
     }
     Ok(())
 }

@@ -194,7 +194,7 @@ impl PackDirectory {
     }
 
     /// Takes a pack from the list. Its records stay where they are for who has them open, or opens them now.
-    fn unlist(&self, name: &PackName, now: SystemTime) -> io::Result<()> {
+    pub(super) fn unlist(&self, name: &PackName, now: SystemTime) -> io::Result<()> {
         tutti_files::ensure_dir(&self.unlisted())?;
         let [_, index] = self.paths(name);
         match tutti_files::rename(&index, &self.unlisted().join(format!("{name}@{}", seconds(now)))) {

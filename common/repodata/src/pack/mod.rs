@@ -11,7 +11,8 @@
 //!
 //! NAME is the beginning of the index's SHA-256, and the index has the checksums of all blocks: two packs of one name
 //! are the same, and writers never meet. Readers open sealed files only, by positioned reads of checksummed blocks, and
-//! trust nothing: a pack that is damaged, cut or of another version is noted and not used; its packages are read again.
+//! trust nothing: a pack that is damaged, cut or of another version is noted and not used; its packages are read again,
+//! and then its name is given to what was made of them, or it is unlisted.
 
 pub mod gc;
 mod publish;

@@ -18,7 +18,7 @@ const TRIES: usize = 3;
 impl PackDirectory {
     /// Lists a sealed file of records, `records`, whose `index` was written with [`crate::RecordsWriter::write_index`]
     /// for the owner [`OWNER`]. Both get a second name where the file system can do that, and are copied elsewhere. A
-    /// pack that is there already is as good.
+    /// pack that is there already is as good, if it is whole; a damaged one is replaced.
     ///
     /// # Errors
     /// When the two do not belong together or are damaged, or when names cannot be made; nothing is listed then.
@@ -35,6 +35,10 @@ impl PackDirectory {
         tutti_files::ensure_dir(self.root()).map_err(io(self.root()))?;
         tutti_files::ensure_dir(&directory).map_err(io(&directory))?;
         let [to_records, to_index] = self.paths(&name);
+        if self.is_damaged(&name, sum.hex()) {
+            replace(records, &to_records).map_err(io(&to_records))?;
+            replace(index, &to_index).map_err(io(&to_index))?;
+        }
         for _ in 0..TRIES {
             place(records, &to_records).map_err(io(&to_records))?;
             place(index, &to_index).map_err(io(&to_index))?;
@@ -46,6 +50,33 @@ impl PackDirectory {
         File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io(&directory))?;
         Ok(name)
     }
+}
+
+impl PackDirectory {
+    /// Whether something has the names of this pack and is not what they say. All of it is read, which is rare: it
+    /// was made anew because it could not be used.
+    fn is_damaged(&self, name: &PackName, index_sum: &str) -> bool {
+        let [records, index] = self.paths(name);
+        let [has_records, has_index] = [&records, &index].map(|path| fs::symlink_metadata(path).is_ok());
+        if !has_index {
+            // Of a killed writer, or of a pack that is unlisted: nothing says what is in it.
+            return has_records;
+        }
+        let is_index = open_regular(&index).is_ok()
+            && ChecksumType::Sha256.hash_file(&index).is_ok_and(|(sum, _)| sum.hex() == index_sum);
+        !is_index || self.check(name).is_err()
+    }
+}
+
+/// Gives a file another name, whatever has that name now. Whoever has that open, or reads it while its index is read,
+/// goes on with what it has, and finds out as before what is wrong with it; whoever opens the name finds the old file
+/// or the new one. As the name stands for the content, two writers who replace it at once do the same.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let partial = temporary(to.parent().unwrap_or(Path::new("/")));
+    let replaced = place(from, &partial).and_then(|()| tutti_files::rename(&partial, to));
+    // Two names of one file are not renamed to each other: then the first one is still there.
+    let _ = fs::remove_file(&partial);
+    replaced
 }
 
 /// A name in a directory that nobody else uses.

@@ -127,6 +127,57 @@ fn a_pack_that_is_not_whole_is_not_published() {
     assert!(other.list().unwrap().is_empty());
 }
 
+/// Puts another file, with one bit flipped, in the place of one that composes may share.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn x5_a_damaged_pack_is_replaced_by_who_makes_it_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path());
+    let name = publish(&packs, 0..40);
+    let reader = quiet(&packs);
+    for path in packs.paths(&name) {
+        let length = fs::metadata(&path).unwrap().len() as usize;
+        for at in [3, 40, length / 2, length - 1] {
+            flip(&path, at);
+            assert_eq!(publish(&packs, 0..40), name);
+            assert!((0..40).all(|number| has(&quiet(&packs), number)), "{} at {at}", path.display());
+        }
+        // What has the name need not be a file of that kind at all.
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        publish(&packs, 0..40);
+        assert!((0..40).all(|number| has(&quiet(&packs), number)));
+    }
+    assert!((0..40).all(|number| has(&reader, number)), "who had opened it goes on");
+    assert_eq!(fs::read_dir(packs.packs()).unwrap().count(), 2, "nothing else remains");
+    // Records without an index say nothing of themselves.
+    let [records, index] = packs.paths(&name);
+    fs::remove_file(&index).unwrap();
+    flip(&records, 40);
+    publish(&packs, 0..40);
+    assert!((0..40).all(|number| has(&quiet(&packs), number)));
+}
+
+#[test]
+fn damaged_packs_are_unlisted_and_others_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path());
+    let [good, bad, cut] = [publish(&packs, 0..10), publish(&packs, 10..20), publish(&packs, 20..30)];
+    flip(&packs.paths(&bad)[0], 40);
+    flip(&packs.paths(&cut)[1], 40);
+    let mut expected = vec![bad, cut];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(packs.unlist_damaged(SystemTime::now()).unwrap(), expected);
+    assert_eq!(packs.list().unwrap(), [good]);
+    assert_eq!(packs.stat().unwrap().unlisted, 2);
+}
+
 #[test]
 fn garbage_goes_in_two_steps_and_what_is_used_stays() {
     let directory = tempfile::tempdir().unwrap();

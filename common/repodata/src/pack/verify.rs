@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::SystemTime;
 
 use super::{PackDirectory, PackName, entries};
+use crate::records::RecordsError;
 
 /// What a pack directory holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,25 +73,45 @@ impl PackDirectory {
     pub fn verify(&self, mut seen: impl FnMut(&PackReport)) -> io::Result<Vec<PackReport>> {
         let mut reports = Vec::new();
         for name in self.list()? {
-            let (mut records, mut problem) = (0, None);
-            match self.open_one(&name) {
-                Ok(pack) => {
-                    for (taken, _) in pack.files() {
-                        match pack.record(taken) {
-                            Ok(_) => records += 1,
-                            Err(error) => {
-                                problem = Some(tutti_files::chain(&error));
-                                break;
-                            }
-                        }
-                    }
-                }
-                Err(error) => problem = Some(tutti_files::chain(&error)),
-            }
+            let (records, problem) = match self.check(&name) {
+                Ok(records) => (records, None),
+                Err((records, error)) => (records, Some(tutti_files::chain(&error))),
+            };
             let report = PackReport { bytes: self.size(&name).unwrap_or(0), name, records, problem };
             seen(&report);
             reports.push(report);
         }
         Ok(reports)
+    }
+
+    /// Reads every record of a pack; the number of those that could be read, before the first one that could not.
+    pub(super) fn check(&self, name: &PackName) -> Result<usize, (usize, RecordsError)> {
+        let pack = self.open_one(name).map_err(|error| (0, error))?;
+        let mut records = 0;
+        for (taken, _) in pack.files() {
+            pack.record(taken).map_err(|error| (records, error))?;
+            records += 1;
+        }
+        Ok(records)
+    }
+
+    /// Reads all packs, and unlists those that are damaged. What they have is to be in another one by then, or it is read
+    /// again. One that a volume in trouble does not give is left alone.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed, or names cannot be changed.
+    pub fn unlist_damaged(&self, now: SystemTime) -> io::Result<Vec<PackName>> {
+        let mut damaged = Vec::new();
+        for name in self.list()? {
+            match self.check(&name) {
+                Err((_, RecordsError::Io { source, .. })) if source.kind() != io::ErrorKind::UnexpectedEof => {}
+                Err(_) => {
+                    self.unlist(&name, now)?;
+                    damaged.push(name);
+                }
+                Ok(_) => {}
+            }
+        }
+        Ok(damaged)
     }
 }

@@ -2,6 +2,8 @@
 //! them is left in staging, where the worker lists it once the job has succeeded ([`crate::packs`]):
 //!
 //! * `checkpoints/uses`: the package files of this source, one line for each;
+//! * `checkpoints/damaged`, if a pack was found to be damaged inside: then all records that there are become a pack, and the
+//!   damaged one goes;
 //! * `checkpoints/pack.index`, if packages were read that no pack has: with `checkpoints/pack.records`, which has those,
 //!   or for `out/records`, if it was most of them. So little is written twice.
 
@@ -19,13 +21,15 @@ pub(crate) const USES: &str = "uses";
 pub(crate) const INDEX: &str = "pack.index";
 /// The records of a new pack, if they are not those of the output.
 pub(crate) const RECORDS: &str = "pack.records";
+/// Says that some pack is damaged.
+pub(crate) const DAMAGED: &str = "damaged";
 
 /// What becomes of records that no pack has.
 enum New {
     /// There are none, or nobody wants them.
     Nothing,
-    /// The output becomes a pack: what is known of all its files.
-    Output(Vec<KnownFile>),
+    /// The output becomes a pack.
+    Output,
     /// They get a file of their own.
     Own(Box<RecordsWriter>, Vec<KnownFile>),
 }
@@ -35,17 +39,19 @@ pub(super) struct Keeper<'a> {
     context: &'a JobContext,
     new: New,
     uses: Option<BTreeSet<LocatorId>>,
+    /// What is known of all files of the output.
+    all: Vec<KnownFile>,
 }
 
 impl<'a> Keeper<'a> {
     /// For `total` packages, `missing` of which are in no pack; `begun` if the output begins with records of another
     /// attempt, which only the output has then.
     pub(super) fn new(context: &'a JobContext, missing: usize, total: usize, begun: bool) -> Self {
-        let mut keeper = Self { context, new: New::Nothing, uses: None };
+        let mut keeper = Self { context, new: New::Nothing, uses: None, all: Vec::new() };
         if context.volumes.records.is_some() {
             keeper.uses = Some(BTreeSet::new());
             if missing > 0 && (begun || missing * 2 >= total) {
-                keeper.new = New::Output(Vec::new());
+                keeper.new = New::Output;
             } else if missing > 0 {
                 match keeper.path(RECORDS).map(RecordsWriter::create) {
                     Ok(Ok(writer)) => keeper.new = New::Own(Box::new(writer), Vec::new()),
@@ -70,31 +76,44 @@ impl<'a> Keeper<'a> {
     /// Notes files whose records the output begins with.
     pub(super) fn begins_with(&mut self, files: &[KnownFile]) {
         self.uses.iter_mut().for_each(|uses| uses.extend(files.iter().map(|file| file.locator.id())));
-        if let New::Output(all) = &mut self.new {
-            all.extend_from_slice(files);
+        if self.uses.is_some() {
+            self.all.extend_from_slice(files);
         }
     }
 
     /// Notes a file whose record was just added to the output.
     pub(super) fn added(&mut self, record: &Record, file: &KnownFile, origin: Origin) {
-        self.uses.iter_mut().for_each(|uses| uses.extend([file.locator.id()]));
+        if let Some(uses) = &mut self.uses {
+            uses.insert(file.locator.id());
+            self.all.push(file.clone());
+        }
         match &mut self.new {
-            New::Output(all) => all.push(file.clone()),
             New::Own(writer, files) if origin != Origin::Pack => match writer.add_record(record) {
                 Ok(_) => files.push(file.clone()),
                 Err(error) => self.give_up(&chain(&error)),
             },
-            New::Own(..) | New::Nothing => {}
+            New::Own(..) | New::Nothing | New::Output => {}
         }
     }
 
-    /// All packages of the output are in it. Leaves what there is for other composes.
-    pub(super) fn finish(mut self, output: &mut RecordsWriter) {
+    /// All packages of the output are in it. Leaves what there is for other composes; `damaged` says that some pack did not
+    /// give what its index promised.
+    pub(super) fn finish(mut self, output: &mut RecordsWriter, damaged: bool) {
         let Some(uses) = self.uses.take() else { return };
+        if damaged {
+            // What that pack had must be in another one before it goes. A file of records that was begun is removed.
+            self.new = New::Output;
+        }
         let left = (|| {
             let text: String = uses.iter().map(|id| format!("{id}\n")).collect();
             let path = self.path(USES)?;
-            fs::write(&path, text).map_err(|error| RunnerError::tool(format!("{}: {error}", path.display())))?;
+            let write = |path: &PathBuf, text: &str| {
+                fs::write(path, text).map_err(|error| RunnerError::tool(format!("{}: {error}", path.display())))
+            };
+            write(&path, &text)?;
+            if damaged {
+                write(&self.path(DAMAGED)?, "")?;
+            }
             self.path(INDEX)
         })();
         let index = match left {
@@ -103,7 +122,7 @@ impl<'a> Keeper<'a> {
         };
         let written = match std::mem::replace(&mut self.new, New::Nothing) {
             New::Nothing => return,
-            New::Output(files) => output.write_index(&index, &OWNER, &files).map(|size| (size, files.len())),
+            New::Output => output.write_index(&index, &OWNER, &self.all).map(|size| (size, self.all.len())),
             New::Own(writer, files) => seal(*writer, &index, &files).map(|size| (size, files.len())),
         };
         match written {
@@ -121,11 +140,11 @@ fn seal(mut writer: RecordsWriter, index: &std::path::Path, files: &[KnownFile])
     Ok(size + writer.seal()?.size)
 }
 
-/// Where a job's parts of a pack are in its staging directory: uses, index, records.
-pub(crate) fn left_in(volumes: &Volumes) -> Option<[PathBuf; 3]> {
+/// Where a job's parts of a pack are in its staging directory: uses, index, records, and what says that one is damaged.
+pub(crate) fn left_in(volumes: &Volumes) -> Option<[PathBuf; 4]> {
     let staging = volumes.staging.as_ref()?;
     let checkpoints = staging.join(Volumes::CHECKPOINTS);
     let own = checkpoints.join(RECORDS);
     let records = if own.exists() { own } else { staging.join("out/records") };
-    Some([checkpoints.join(USES), checkpoints.join(INDEX), records])
+    Some([checkpoints.join(USES), checkpoints.join(INDEX), records, checkpoints.join(DAMAGED)])
 }

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -85,6 +85,8 @@ pub(super) struct Earlier {
     sets: [(Origin, Checkpoints); 2],
     taken: [AtomicU64; 2],
     notes: AtomicU64,
+    /// A pack did not give what its index promised.
+    damaged: AtomicBool,
 }
 
 impl Earlier {
@@ -105,7 +107,18 @@ impl Earlier {
             None => Checkpoints::new(pack::OWNER),
         };
         let sets = [(Origin::Attempt, checkpoints), (Origin::Pack, packs)];
-        Self { sets, taken: Default::default(), notes: AtomicU64::new(0) }
+        Self { sets, taken: Default::default(), notes: AtomicU64::new(0), damaged: AtomicBool::new(false) }
+    }
+
+    /// Whether packs were found to be damaged, of those that could be opened.
+    pub(super) fn has_damaged_packs(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    fn note_damage(&self, origin: Origin) {
+        if origin == Origin::Pack {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -212,6 +225,7 @@ impl Earlier {
                 Ok(Some(Beginning { writer, facts, known, origin }))
             }
             Err(error) => {
+                self.note_damage(origin);
                 log!(context, "the beginning of the records is made again, not taken over: {error}");
                 Ok(None)
             }
@@ -235,6 +249,7 @@ impl Earlier {
             let (record, identity, package) = match set.record(place) {
                 Ok(found) => found,
                 Err(error) => {
+                    self.note_damage(*origin);
                     if self.notes.fetch_add(1, Ordering::Relaxed) < MAX_NOTES {
                         log!(context, "{} is read again: {}", source.path.display(), chain(&error));
                     }

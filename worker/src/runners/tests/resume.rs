@@ -356,6 +356,24 @@ fn x5_damaged_packs_cost_only_a_second_reading() {
         assert!(next.count("rpm_files") > 0, "{suffix}");
         assert_eq!(next.result.unwrap(), source.undisturbed(), "{suffix}");
         assert!(next.log.contains(path.parent().unwrap().to_str().unwrap()), "{suffix}: {}", next.log);
-        fs::write(&path, good).unwrap();
+        // What was read again has the place of what was damaged.
+        assert_eq!(fs::read(&path).unwrap(), good, "{suffix}");
+        assert_eq!(another_compose(&source, &records, false).count("rpm_files"), 0, "{suffix}");
     }
+    // With another package, the new pack is another, too; the damaged one is listed no longer.
+    let damaged = pack("records");
+    let good = fs::read(&damaged).unwrap();
+    fs::remove_file(&damaged).unwrap();
+    fs::write(&damaged, good).unwrap();
+    flip(&damaged, 40);
+    let changed = &source.files[9];
+    let time = fs::metadata(changed).unwrap().modified().unwrap() + Duration::from_nanos(1);
+    fs::File::options().write(true).open(changed).unwrap().set_modified(time).unwrap();
+    let next = another_compose(&source, &records, false);
+    assert!(next.count("rpm_files") > 1);
+    assert_eq!(next.result.unwrap(), source.undisturbed());
+    let packs = tutti_repodata::pack::PackDirectory::new(&records);
+    assert_eq!((packs.stat().unwrap().packs, packs.stat().unwrap().unlisted), (1, 1));
+    assert_eq!(another_compose(&source, &records, false).count("rpm_files"), 0);
+    assert!(packs.verify(|_| ()).unwrap().iter().all(|report| report.problem.is_none()));
 }
