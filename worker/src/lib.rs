@@ -21,6 +21,7 @@ pub mod runners;
 pub mod sandbox;
 mod session;
 mod state;
+mod universes;
 pub mod wire;
 mod worker;
 

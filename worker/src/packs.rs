@@ -7,13 +7,13 @@ use std::{collections::HashSet, io::Read as _, time::SystemTime};
 use tutti_job::Volumes;
 use tutti_repodata::{LocatorId, pack::PackDirectory};
 
-use crate::{error::chain, runners::pkgset_leftovers};
+use crate::{error::chain, runners::pkgset_leftovers, universes};
 
 /// Longest list of package files that is read, in bytes: 33 for each.
 const MAX_USES: u64 = 256 << 20;
 
-/// Notes what the compose was made of, and lists the new pack, if there is one. An error costs no job anything: the
-/// packages are read again by the next compose.
+/// Notes what the compose was made of, and lists the new pack, if there is one, and universes. An error costs no job
+/// anything: the packages are read again by the next compose.
 pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
     let (Some(directory), Some([uses, index, records, damaged])) = (&volumes.records, pkgset_leftovers(volumes)) else {
         return Ok(());
@@ -40,5 +40,5 @@ pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
         // After what it had has been listed anew.
         packs.unlist_damaged(SystemTime::now()).map_err(|error| format!("{}: {error}", directory.display()))?;
     }
-    Ok(())
+    universes::keep(volumes)
 }

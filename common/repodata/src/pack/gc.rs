@@ -248,6 +248,13 @@ impl PackDirectory {
                 }
             }
         }
+        for item in entries(&self.universes())? {
+            let path = item?.path();
+            let is_last = |metadata: &fs::Metadata| metadata.nlink() == 1 && !is_young(metadata, options);
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file() && is_last(&metadata)) {
+                remove(&path)?;
+            }
+        }
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! | `packs/NAME.records` | a sealed file of records |
 //! | `packs/NAME.index` | what finds them by their package files: a checkpoint of all records. It is the last to get its name, so a pack without one is none |
 //! | `unlisted/NAME.records`, `.index` | a pack that no new reader uses; removed when the longest job is over |
+//! | `universes/*` | what jobs keep besides, each a link to a compose's own file |
 //! | `uses/KEY` | which package files a compose was made of, for [`gc`] |
 //!
 //! NAME is the beginning of the index's SHA-256, and the index has the checksums of all blocks: two packs of one name
@@ -83,6 +84,10 @@ impl PackDirectory {
 
     fn unlisted(&self) -> PathBuf {
         self.root.join("unlisted")
+    }
+
+    fn universes(&self) -> PathBuf {
+        self.root.join("universes")
     }
 
     fn uses(&self) -> PathBuf {

@@ -239,6 +239,24 @@ fn remains_of_killed_writers_are_swept() {
     assert_eq!(packs.list().unwrap(), [name]);
 }
 
+#[test]
+fn universes_stay_as_long_as_a_compose_has_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path().join("records"));
+    fs::create_dir_all(packs.universes()).unwrap();
+    let [own, link, alone] = [directory.path().join("own"), packs.universes().join("a"), packs.universes().join("b")];
+    fs::write(&own, "1").unwrap();
+    fs::hard_link(&own, &link).unwrap();
+    fs::write(&alone, "22").unwrap();
+    assert_eq!(packs.gc(&later(0, false)).unwrap().removed, 0, "they are new");
+    let report = packs.gc(&later(2, false)).unwrap();
+    assert_eq!((report.removed, report.removed_bytes), (1, 2));
+    assert!(link.exists() && !alone.exists());
+    fs::remove_file(&own).unwrap();
+    packs.gc(&later(2, false)).unwrap();
+    assert!(!link.exists());
+}
+
 /// Writers on several hosts, readers and collections at once: nothing that is used is lost.
 #[test]
 fn writers_readers_and_collections_at_once_lose_nothing() {

@@ -2,6 +2,8 @@
 //!
 //! A finished universe is noted in `staging/checkpoints`, so that a later attempt takes it over instead of compiling it
 //! again: `universe-KEY` holds the digest of `out/universe/ARCH`, where KEY is that of the job, the arch and the set.
+//!
+//! Other composes take it over, too, where they have the same set: [`crate::universes`].
 
 use std::{
     fs,
@@ -15,7 +17,10 @@ use tutti_job::{Digest, Hasher, Volumes};
 use tutti_repodata::{RecordId, RecordsReader};
 
 use super::super::parallel;
-use crate::{FailureClass, JobContext, OrFail as _, Output, RunnerError, log};
+use crate::{
+    FailureClass, JobContext, OrFail as _, Output, RunnerError, log,
+    universes::{self as shared, Kept},
+};
 
 /// Packages between two looks at whether the job is cancelled.
 const STEP: usize = 256;
@@ -39,25 +44,58 @@ pub(super) fn universes(context: &JobContext, sets: &[Set<'_>]) -> Result<Vec<Ou
         let before = done.fetch_add(packages, Ordering::Relaxed);
         context.progress.set("compile universes", before + packages, total);
     };
-    let make = |(): &mut (), set: &Set<'_>| match taken_over(context, set)? {
-        Some(output) => {
+    let make = |(): &mut (), set: &Set<'_>| {
+        if let Some(output) = taken_over(context, set)? {
             passed(set.records.len() as u64);
-            Ok(output)
+            return Ok((output, Made::Here));
         }
-        None => compile(context, &reader, set, &passed),
+        if let Some(output) = known(context, set)? {
+            passed(set.records.len() as u64);
+            return Ok((output, Made::Elsewhere));
+        }
+        Ok((compile(context, &reader, set, &passed)?, Made::Here))
     };
-    let mut outputs = Vec::with_capacity(sets.len());
+    let (mut outputs, mut kept) = (Vec::with_capacity(sets.len()), Vec::new());
     parallel::ordered(
         context,
         sets,
         || (),
         make,
-        |_, output| {
+        |number, (output, made)| {
+            if made == Made::Here {
+                let Set { arch, digest, .. } = &sets[number];
+                kept.push(Kept { key: shared::key(arch, digest), digest: output.digest, arch: (*arch).to_owned() });
+            }
             outputs.push(output);
             Ok(())
         },
     )?;
+    keep(context, &kept);
     Ok(outputs)
+}
+
+/// Who compiled a universe.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// This job.
+    Here,
+    /// That of another compose.
+    Elsewhere,
+}
+
+/// Leaves word of universes that other composes do not have yet. Where that fails, they compile them again.
+fn keep(context: &JobContext, kept: &[Kept]) {
+    if kept.is_empty() || context.volumes.records.is_none() {
+        return;
+    }
+    let left = context.checkpoints().and_then(|directory| {
+        let path = directory.join(shared::LEFT);
+        fs::write(&path, shared::lines(kept))
+            .or_fail(FailureClass::Tool, || format!("failed to write {}", path.display()))
+    });
+    if let Err(error) = left {
+        log!(context, "universes are not kept for other composes: {}", error.one_line());
+    }
 }
 
 fn compile(
@@ -143,6 +181,26 @@ fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, Run
                 return Ok(Some(Output { name: name(set.arch), digest, size }));
             }
             Ok(_) => log!(context, "{} is not what was compiled: it is compiled again", original.display()),
+            Err(error) => log!(context, "{} is not taken over: {error}", original.display()),
+        }
+    }
+    Ok(None)
+}
+
+/// The universe that another compose compiled of the same set.
+fn known(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, RunnerError> {
+    let Some(records) = &context.volumes.records else { return Ok(None) };
+    let path = context.output_path(&name(set.arch))?;
+    for (original, digest) in shared::find(records, &shared::key(set.arch, &set.digest)) {
+        match copy(&original, &path) {
+            Ok((found, size)) if found == digest => {
+                note(context, set, &digest);
+                context.counters.add("universes_known", 1);
+                context.counters.add("bytes_hashed", size);
+                log!(context, "the universe of {} was compiled by another compose", set.arch);
+                return Ok(Some(Output { name: name(set.arch), digest, size }));
+            }
+            Ok(_) => log!(context, "{} is damaged: the universe is compiled again", original.display()),
             Err(error) => log!(context, "{} is not taken over: {error}", original.display()),
         }
     }

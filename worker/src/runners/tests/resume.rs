@@ -337,6 +337,37 @@ fn no_package_is_read_twice_not_even_by_another_compose() {
 }
 
 #[test]
+fn universes_of_one_set_are_compiled_once() {
+    let Some(source) = source() else { return };
+    let records = source.path.parent().unwrap().join("records");
+    let universe = || {
+        let mut items = fs::read_dir(records.join("universes")).unwrap().map(|item| item.unwrap().path());
+        (items.next().unwrap(), items.count())
+    };
+    let first = another_compose(&source, &records, false);
+    assert!(first.count("universe_bytes") > 0 && first.count("universes_known") == 0);
+    let second = another_compose(&source, &records, false);
+    assert_eq!((second.count("universe_bytes"), second.count("universes_known")), (0, 1), "{}", second.log);
+    assert_eq!(second.result.unwrap(), source.undisturbed(), "the same bytes");
+    // One that is damaged is compiled again, and replaced.
+    let (path, 0) = universe() else { panic!("one alone") };
+    let good = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &good[1..]).unwrap();
+    let third = another_compose(&source, &records, false);
+    assert!(third.count("universe_bytes") > 0 && third.log.contains("is damaged"), "{}", third.log);
+    assert_eq!(third.result.unwrap(), source.undisturbed());
+    assert!(universe() == (path, 0));
+    assert_eq!(another_compose(&source, &records, false).count("universes_known"), 1);
+    // Another set is another universe.
+    let changed = &source.files[9];
+    let time = fs::metadata(changed).unwrap().modified().unwrap() + Duration::from_secs(1);
+    fs::File::options().write(true).open(changed).unwrap().set_modified(time).unwrap();
+    assert_eq!(another_compose(&source, &records, false).count("universes_known"), 0);
+    assert_eq!(universe().1, 1);
+}
+
+#[test]
 fn x5_damaged_packs_cost_only_a_second_reading() {
     let Some(source) = source() else { return };
     let records = source.path.parent().unwrap().join("records");
