@@ -5,10 +5,11 @@
 mod support;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
-use tutti_rpm::{Evr, HeaderReader, Rich, Sense, ranges_overlap};
+use tutti_rpm::{Evr, FileKind, HeaderReader, Package, Rich, Sense, ranges_overlap};
 
 const PYTHONS: [&str; 2] = ["/usr/bin/python3", "python3"];
 
@@ -203,7 +204,7 @@ fn signing_keys_are_those_rpm_shows() {
         .into_iter()
         .filter(|(_, value)| !value["sig"].as_array().unwrap().is_empty())
         .collect();
-    let mut compared = 0;
+    let mut seen = BTreeMap::new();
     for (path, _) in &signed {
         let command = Command::new("rpm").args(["-qp", "--nosignature", "--qf", format]).arg(path).output();
         let Ok(output) = command else { return support::skip("rpm") };
@@ -212,8 +213,131 @@ fn signing_keys_are_those_rpm_shows() {
         let key = HeaderReader::default().package(path).unwrap().signing_key.map(|ours| (ours, key[8..16].to_owned()));
         let Some((ours, theirs)) = key else { panic!("{}: no key, rpm says {text}", path.display()) };
         assert_eq!(ours, theirs, "{}", path.display());
-        compared += 1;
+        // The algorithm, and whether there is a signature of header and payload besides that of the header.
+        let algorithm = text.split('|').find_map(|one| one.split_once('/')).unwrap().0.trim().to_owned();
+        let count = text.matches("Key ID ").count();
+        *seen.entry((algorithm, count)).or_insert(0) += 1;
     }
-    println!("{compared} of {} signed packages compared", signed.len());
-    assert!(compared > 100);
+    println!("{seen:?} of {} signed packages", signed.len());
+    for algorithm in ["RSA", "DSA", "EdDSA"] {
+        for count in [1, 2] {
+            assert!(seen.contains_key(&(algorithm.to_owned(), count)), "{algorithm} {count}: {seen:?}");
+        }
+    }
+    assert!(seen.values().sum::<usize>() > 100);
+}
+
+/// What the metadata of repositories and rpms.json are made of, in rpm's words.
+const FACTS: &str = "@%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\t%{BUILDTIME}\t%{LONGSIZE}\n\
+    [x%{EXCLUSIVEARCH}\n][e%{EXCLUDEARCH}\n][f%{FILEMODES:octal} %{FILEFLAGS} %{FILENAMES}\n]\
+    [p%{PROVIDENAME}\t%{PROVIDEFLAGS}\t%{PROVIDEVERSION}\n][r%{REQUIRENAME}\t%{REQUIREFLAGS}\t%{REQUIREVERSION}\n]\
+    [c%{CHANGELOGTIME}\n]";
+/// RPMSENSE_MISSINGOK.
+const MISSING_OK: u32 = 1 << 19;
+
+/// A package in the same words.
+fn told(package: &Package) -> String {
+    let arch = if package.is_source() { "-" } else { &package.arch };
+    let source = package.source_rpm.as_deref().unwrap_or("(none)");
+    let Package { name, evr, build_time, installed_size, .. } = package;
+    let mut text = format!(
+        "@{name}\t{}\t{}\t{}\t{arch}\t{source}\t{build_time}\t{installed_size}\n",
+        evr.epoch_number(),
+        evr.version,
+        evr.release
+    );
+    package.exclusive_arch.iter().for_each(|arch| writeln!(text, "x{arch}").unwrap());
+    package.exclude_arch.iter().for_each(|arch| writeln!(text, "e{arch}").unwrap());
+    package.files.iter().for_each(|file| writeln!(text, "f{:?} {}", file.kind, file.path).unwrap());
+    for (letter, list) in [('p', &package.provides), ('r', &package.requires), ('w', &package.recommends)] {
+        for dependency in list {
+            writeln!(text, "{letter}{} {:?}", dependency.name, dependency.range).unwrap();
+        }
+    }
+    package.changelogs.iter().for_each(|entry| writeln!(text, "c{}", entry.time).unwrap());
+    text
+}
+
+/// What rpm tells of a package, in the words of [`told`].
+fn heard(text: &str, is_source: bool) -> String {
+    let mut out = String::new();
+    let mut weak = String::new();
+    let mut times = String::new();
+    for line in text.lines() {
+        let (letter, rest) = line.split_at(1);
+        match letter {
+            "@" if is_source => {
+                let mut words: Vec<&str> = rest.split('\t').collect();
+                words[4] = "-";
+                writeln!(out, "@{}", words.join("\t")).unwrap();
+            }
+            "f" => {
+                let mut words = rest.splitn(3, ' ');
+                let mode = u32::from_str_radix(words.next().unwrap(), 8).unwrap();
+                let flags: u32 = words.next().unwrap().parse().unwrap();
+                let kind = match (mode & 0o170_000, flags & 1 << 6) {
+                    (0o040_000, _) => FileKind::Directory,
+                    (_, 0) => FileKind::File,
+                    _ => FileKind::Ghost,
+                };
+                writeln!(out, "f{kind:?} {}", words.next().unwrap()).unwrap();
+            }
+            "p" | "r" => {
+                let words: Vec<&str> = rest.split('\t').collect();
+                let flags: u32 = words[1].parse().unwrap();
+                let range = Sense::from_bits(flags).map(|sense| {
+                    let mut evr = Evr::parse(words[2]);
+                    evr.epoch = evr.epoch.filter(|epoch| *epoch != 0);
+                    (sense, evr)
+                });
+                let missing_ok = letter == "r" && flags & MISSING_OK != 0;
+                let (to, letter) = if missing_ok { (&mut weak, "w") } else { (&mut out, letter) };
+                writeln!(to, "{letter}{} {range:?}", words[0]).unwrap();
+            }
+            "c" => writeln!(times, "{line}").unwrap(),
+            _ => writeln!(out, "{line}").unwrap(),
+        }
+    }
+    out + &weak + &times
+}
+
+#[test]
+fn facts_are_those_rpm_tells() {
+    let Some(rpms) = support::rpms() else { return };
+    let packages = support::packages(&rpms);
+    let mut command = Command::new("rpm");
+    command.env("LC_ALL", "C.UTF-8").args(["-qp", "--nosignature", "--nodigest", "--qf", FACTS]);
+    let Ok(output) = command.args(packages.iter().map(|(path, _)| path)).output() else {
+        return support::skip("rpm");
+    };
+    // Each begins with a line of its own; no package has a file of several lines.
+    let mut records: Vec<Vec<u8>> = Vec::new();
+    for line in output.stdout.split_inclusive(|byte| *byte == b'\n') {
+        match records.last_mut() {
+            Some(record) if line.first() != Some(&b'@') => record.extend_from_slice(line),
+            _ => records.push(line.to_vec()),
+        }
+    }
+    assert_eq!(records.len(), packages.len());
+    let (mut compared, mut six) = (0, 0);
+    for ((path, _), record) in packages.iter().zip(&records) {
+        // Names in other encodings are told as they are.
+        let Ok(text) = std::str::from_utf8(record) else { continue };
+        let mut package = HeaderReader::default().package(path).unwrap();
+        let file = HeaderReader::default().read(path).unwrap();
+        // Recommendations of today have a tag of their own.
+        let own = file.header().raw_strings(tutti_rpm::tag::main::RECOMMEND_NAME).unwrap().len();
+        let old = file.header().raw_strings(tutti_rpm::tag::main::OLD_SUGGEST_NAME).unwrap().len();
+        if own + old > 0 {
+            package.recommends.clear();
+        }
+        let theirs = heard(text, package.is_source());
+        let theirs: String =
+            theirs.split_inclusive('\n').filter(|line| own + old == 0 || !line.starts_with('w')).collect();
+        assert_eq!(told(&package), theirs, "{}", path.display());
+        compared += 1;
+        six += usize::from(file.header().contains(tutti_rpm::tag::main::RPM_FORMAT));
+    }
+    println!("{compared} compared, {six} of the format of rpm 6");
+    assert!(compared > 600 && six > 10);
 }

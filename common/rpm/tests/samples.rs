@@ -47,6 +47,32 @@ fn real_packages_match_their_index() {
     assert!(verified > 500 && !incomplete.is_empty());
 }
 
+/// Signatures of rpm 6, which stand in a tag of their own; the ids are the ends of the first eight bytes of the fingerprints
+/// (RFC 9580, 5.5.4.3), read from the files by hand.
+#[test]
+fn keys_of_rpm_6() {
+    let Some(rpms) = support::rpms() else { return };
+    let packages = support::packages(&rpms);
+    for (name, key) in [
+        ("rpm-basic-with-ed25519-2.3.4-5.el9.noarch.rpm", "2365d909"),
+        ("rpm-basic-with-rsa4k-2.3.4-5.el9.noarch.rpm", "46105918"),
+        ("rpm-basic-with-mldsa65-ed25519-2.3.4-5.el9.noarch.rpm", "77b8bbcf"),
+        // The first of several.
+        ("rpm-basic-multiple-signatures-2.3.4-5.el9.noarch.rpm", "2365d909"),
+        ("empty-signed-v6-multiple-0-0.x86_64.rpm", "719ce7a5"),
+    ] {
+        let mut found = 0;
+        for (path, _) in packages.iter().filter(|(path, _)| path.ends_with(name)) {
+            let file = HeaderReader::default().read(path).unwrap();
+            if file.signature().contains(tutti_rpm::tag::signature::OPENPGP) {
+                assert_eq!(file.package().unwrap().signing_key.as_deref(), Some(key), "{}", path.display());
+                found += 1;
+            }
+        }
+        assert!(found > 0, "{name}");
+    }
+}
+
 #[test]
 fn damaged_packages_are_refused() {
     let Some(rpms) = support::rpms() else { return };
