@@ -189,6 +189,37 @@ fn databases_come_and_go() {
     assert!(update(&[]));
 }
 
+/// An update of metadata in frames: their texts are parsed package by package, and make the same databases.
+#[test]
+fn databases_of_an_update_are_those_of_a_first_run() {
+    let Some(set) = is_ready() else { return };
+    let scratch = Scratch::new("updated-databases");
+    let packages = set.join("packages");
+    let all = files_below(&packages);
+    let paths = all.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rpm"));
+    let mut paths: Vec<&str> = paths.map(|path| path.strip_prefix(&packages).unwrap().to_str().unwrap()).collect();
+    paths.sort_unstable();
+    let (list, directory) = (scratch.join("list").display().to_string(), packages.display().to_string());
+    let make = |out: &str, paths: &[&str], more: &[&str]| {
+        fs::write(&list, paths.join("\n")).unwrap();
+        let out = scratch.join(out).display().to_string();
+        fs::create_dir_all(&out).unwrap();
+        let arguments = ["createrepo", "-d", "--timestamp", "1700000000", "--pkglist", &list, "-o", &out, &directory];
+        let ended = run(tutti([&arguments[..], more].concat())).expect(0);
+        assert!(!ended.stderr.contains("nothing changed"));
+        ended.text()
+    };
+    for (compression, name) in [("zstd", "zst"), ("gz", "gz")] {
+        let options = ["--update", "--compression", compression];
+        make(name, &paths[..paths.len() - 3], &options);
+        let told = make(name, &paths[2..], &options);
+        assert!(told.contains("taken over") && told.contains("copied"), "{told}");
+        let first = format!("first-{name}");
+        make(&first, &paths[2..], &options[1..]);
+        compare(compression, &KINDS, &scratch.join(&first), &scratch.join(name));
+    }
+}
+
 /// `createrepo_database` in the configuration of a compose: those of every tree.
 #[test]
 fn databases_of_a_compose_are_those_of_createrepo_c() {
@@ -205,18 +236,17 @@ fn databases_of_a_compose_are_those_of_createrepo_c() {
         let tree = compose.tree(&repository);
         assert!(record(&tree, "primary_db").contains("primary.sqlite.bz2"), "{repository}");
         // Addons lie below other trees.
-        let list: String = files_below(&tree.join("Packages")).iter().fold(String::new(), |text, path| {
-            format!("{text}{}\n", path.strip_prefix(&tree).unwrap().display())
-        });
+        let list: String = files_below(&tree.join("Packages"))
+            .iter()
+            .fold(String::new(), |text, path| format!("{text}{}\n", path.strip_prefix(&tree).unwrap().display()));
         if list.is_empty() {
             continue;
         }
         let (pkglist, out) = (scratch.join("list"), scratch.join(format!("theirs-{compared}")));
         fs::write(&pkglist, list).unwrap();
         fs::create_dir(&out).unwrap();
-        let arguments = [
-            "-q", "-d", "--pkglist", pkglist.to_str().unwrap(), "-o", out.to_str().unwrap(), tree.to_str().unwrap(),
-        ];
+        let arguments =
+            ["-q", "-d", "--pkglist", pkglist.to_str().unwrap(), "-o", out.to_str().unwrap(), tree.to_str().unwrap()];
         let _ = theirs("createrepo_c", &arguments, scratch.path()).expect(0);
         compare(&repository, &KINDS, &out, &tree);
         compared += 1;

@@ -86,8 +86,8 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
         let earlier = update.then_some(earlier);
         run.make(&stage, &sources, &tasks, earlier, &plan, &mut broken)
     };
-    // Frames are texts alone, and databases are made of facts; digests of files are in neither.
-    let texts_do = options.metadata.databases.is_none() && !options.metadata.filelists_ext;
+    // Digests of files are not in the three files whose frames are taken.
+    let texts_do = !options.metadata.filelists_ext;
     let mut summary = match make(if texts_do { &earlier } else { &nothing }) {
         Err(Unmade::Earlier) => {
             // The old metadata are not what their index says: they are read as those of anybody.

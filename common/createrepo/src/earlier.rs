@@ -89,7 +89,10 @@ impl FragmentSource for Source<'_> {
 
     fn package(&self, id: RecordId, file: MetadataFile) -> Result<tutti_rpm::Package, RecordsError> {
         self.check()?;
-        self.reader.package(id, file)
+        match self.earlier.find(id) {
+            Some((previous, number)) => Ok(previous.package(number, file)?),
+            None => self.reader.package(id, file),
+        }
     }
 
     fn frame(&self, file: MetadataFile, entries: &[&Entry], maker: &str) -> Result<Option<StoredFrame>, RecordsError> {

@@ -9,8 +9,10 @@ use std::io::Read;
 use tutti_rpm::{Changelog, Dependency, Evr, FileEntry, FileKind, Package, Sense};
 
 use crate::checksum::{Checksum, ChecksumType};
+use crate::fragment::MetadataFile;
 use crate::location;
 use crate::reader::{RepoPackage, RepositoryError};
+use crate::writer;
 use crate::xml::{Element, Xml, XmlReader};
 
 /// Largest text of one package in one file, in bytes: the largest file lists known are some 50 MB.
@@ -113,6 +115,27 @@ impl<R: Read, S: ListState> ListReader<R, S> {
     pub(crate) fn into_input(self) -> R {
         self.xml.into_input()
     }
+}
+
+/// Reads what a file says of one package, from that package's text alone; the rest is empty.
+pub(crate) fn one_package(file: MetadataFile, text: &[u8]) -> Result<Option<Package>, RepositoryError> {
+    let (head, tail) = (writer::head(file, 1), writer::tail(file));
+    let input = head.as_slice().chain(text).chain(tail.as_slice());
+    Ok(match file {
+        MetadataFile::Primary => {
+            let mut reader = ListReader::<_, Primary>::new(file.name(), input);
+            reader.state_mut().any_location = true;
+            reader.next()?.map(|package| package.package)
+        }
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => {
+            let found = ListReader::<_, Filelists>::new(file.name(), input).next()?;
+            found.map(|(_, files)| Package { files, ..Package::default() })
+        }
+        MetadataFile::Other => {
+            let found = ListReader::<_, Other>::new(file.name(), input).next()?;
+            found.map(|(_, changelogs)| Package { changelogs, ..Package::default() })
+        }
+    })
 }
 
 /// Text elements of `primary` that are kept.

@@ -14,6 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tutti_rpm::Package;
+
 pub use self::scan::PreviousPackage;
 use crate::checksum::Checksum;
 use crate::compression::{Compression, Unpacker};
@@ -21,6 +23,7 @@ use crate::fragment::{Fill, MetadataFile};
 use crate::frames::StoredFrame;
 use crate::frames::index::{self, Frame};
 use crate::ordered::ordered;
+use crate::parse;
 use crate::records_reader::read_at;
 use crate::repomd::{Repomd, RepomdRecord};
 use crate::writer::{self, Entry};
@@ -121,7 +124,8 @@ impl Previous {
         fill: &Fill<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), PreviousError> {
-        let framed = self.file(file).ok_or_else(|| self.files[0].unfit("it is taken for files that are never made of it"))?;
+        let framed =
+            self.file(file).ok_or_else(|| self.files[0].unfit("it is taken for files that are never made of it"))?;
         let package = self.packages.get(number).ok_or_else(|| framed.unfit("it has no such package"))?;
         let (parts, at) = framed.parts(number, &self.packages)?;
         let part = parts.part(at);
@@ -130,6 +134,18 @@ impl Previous {
         }
         out.extend_from_slice(part);
         Ok(())
+    }
+
+    /// What one file says of a package, for its database; the rest is empty. Only this package's text is parsed.
+    ///
+    /// # Errors
+    /// When there is no such package, or the file is not what it was or should be.
+    pub fn package(&self, number: usize, file: MetadataFile) -> Result<Package, PreviousError> {
+        let framed =
+            self.file(file).ok_or_else(|| self.files[0].unfit("it is taken for files that are never made of it"))?;
+        let (parts, at) = framed.parts(number, &self.packages)?;
+        let package = parse::one_package(file, parts.part(at));
+        package.ok().flatten().ok_or_else(|| framed.unfit("a package cannot be parsed"))
     }
 
     /// The frame that has exactly these packages, `first` and those that follow, if it can be copied.
