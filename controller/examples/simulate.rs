@@ -1,5 +1,5 @@
-//! Runs many seeded schedules of the simulator: `simulate [--seeds N] [--from SEED]`. Ends with 1 and the seeds that
-//! failed; add those to `tests/simulator/regressions`.
+//! Runs many seeded schedules of the simulator, those that failed once first: `simulate [--seeds N] [--from SEED]`. Ends
+//! with 1 and the seeds that failed, which are added to `tests/simulator/regressions`.
 
 #[path = "../tests/simulator/sim/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests use all of it")]
@@ -23,7 +23,10 @@ fn main() -> ExitCode {
     }
     let begun = Instant::now();
     let (mut failed, mut events, mut epochs, mut stale) = (0u64, 0, 0u64, 0u64);
-    for seed in from..from.saturating_add(seeds) {
+    let mut regressions = sim::Regressions::load();
+    let first = if seeds > 1 { regressions.seeds().to_vec() } else { Vec::new() };
+    let run = first.len() as u64 + seeds;
+    for seed in first.into_iter().chain(from..from.saturating_add(seeds)) {
         let summary = sim::run_seed(seed);
         events += summary.counts.events;
         epochs += u64::from(summary.counts.epochs);
@@ -33,13 +36,14 @@ fn main() -> ExitCode {
             if seeds == 1 {
                 print!("{}", summary.history);
             }
-            println!("seed {seed}\n  {}", summary.wrong.join("\n  "));
+            let noted = regressions.add(seed, &summary.wrong);
+            println!("seed {seed}: {noted}\n  {}", summary.wrong.join("\n  "));
         }
     }
     let seconds = begun.elapsed().as_secs_f64().max(0.001);
     println!(
-        "{seeds} schedules in {seconds:.1} s ({:.0} a minute), {events} events, {epochs} epochs, {stale} stale transactions refused: {failed} failed",
-        seeds as f64 * 60.0 / seconds
+        "{run} schedules in {seconds:.1} s ({:.0} a minute), {events} events, {epochs} epochs, {stale} stale transactions refused: {failed} failed",
+        run as f64 * 60.0 / seconds
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -122,7 +122,7 @@ impl Controller {
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
         let home = (role == Role::Embedded).then(|| home_of(state)).flatten();
-        Self::start_in(state, take_over, role, home, timing, stop).await
+        Self::start_in(Arc::new(SystemClock::new()), state, take_over, role, home, timing, stop).await
     }
 
     /// As an observer of the compose in `top`, of whose state `copy` is one: nothing of it is changed.
@@ -130,10 +130,12 @@ impl Controller {
     /// # Errors
     /// As [`Controller::start`].
     pub async fn observe(copy: &Path, top: &Path, stop: CancellationToken) -> Result<Self, RunError> {
-        Self::start_in(copy, TakeOver::No, Role::Observer, Some(top.to_owned()), Timing::default(), stop).await
+        let (clock, home) = (Arc::new(SystemClock::new()), Some(top.to_owned()));
+        Self::start_in(clock, copy, TakeOver::No, Role::Observer, home, Timing::default(), stop).await
     }
 
     async fn start_in(
+        clock: Arc<dyn Clock>,
         state: &Path,
         take_over: TakeOver,
         role: Role,
@@ -141,7 +143,6 @@ impl Controller {
         timing: Timing,
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let opened = RedbStore::open_with(state, Arc::clone(&clock), take_over).await;
         let store = opened.map_err(|source| RunError::Open { path: state.display().to_string(), source })?;
         let shared: Arc<dyn StateStore> = Arc::new(store.clone());
@@ -208,5 +209,28 @@ impl Controller {
         self.store.close().await;
         tutti_failpoint::pass("controller.store.closed");
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tutti_store::ManualClock;
+
+    use super::*;
+
+    /// A laptop that slept over night.
+    #[tokio::test]
+    async fn r4_a_leader_of_a_state_file_that_stood_still_for_hours_leads_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, clock) = (directory.path().join("state.redb"), ManualClock::new());
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let stop = CancellationToken::new();
+        let started =
+            Controller::start_in(shared, &state, TakeOver::No, Role::Embedded, None, Timing::default(), stop).await;
+        let controller = started.unwrap_or_else(|error| panic!("{error}"));
+        clock.advance(Duration::from_secs(10 * 3600));
+        assert!(controller.leadership.is_valid());
+        controller.stop.cancel();
+        controller.handle.tasks().finish().await;
     }
 }

@@ -1,12 +1,17 @@
 //! The chaos command's parts: what is broken on purpose, measured, and judged. Tests run small forms of the same.
 
+pub mod bombs;
 pub mod createrepo;
+pub mod failing;
 pub mod kills;
 pub mod poison;
 pub mod silence;
+pub mod still;
 pub mod stubborn;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
 
 /// A small seeded generator (splitmix64).
 #[derive(Clone, Debug)]
@@ -71,6 +76,16 @@ impl Sample {
         let (p50, p99, max) = (seconds(500), seconds(990), seconds(1000));
         format!("{} samples: p50 {p50:.3} s, p99 {p99:.3} s, longest {max:.3} s", self.0.len())
     }
+}
+
+/// The histories of all composes below, whose controllers live still, are good.
+///
+/// # Errors
+/// What is wrong in them.
+pub fn histories(top: &Path) -> Result<()> {
+    let wrong = crate::history::faults_of_living(top);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -125,6 +125,14 @@ impl Compose {
         run(command).expect(0).stdout
     }
 
+    /// The sum of a counter over all attempts of all jobs.
+    #[must_use]
+    pub fn counted(&self, name: &str) -> u64 {
+        let jobs = jobs(&self.show()).into_values();
+        let attempts = jobs.flat_map(|job| job["attempts"].as_array().cloned().unwrap_or_default());
+        attempts.filter_map(|attempt| attempt["counters"][name].as_u64()).sum()
+    }
+
     /// All repositories: directories with `repodata/`, relative to `compose/`, sorted.
     #[must_use]
     pub fn repositories(&self) -> Vec<String> {
@@ -155,6 +163,23 @@ fn repositories_below(directory: &Path, relative: &str, found: &mut Vec<String>)
             repositories_below(&entry.path(), &path, found);
         }
     }
+}
+
+/// What `tutti records COMMAND` says of a directory of package records, which must be whole.
+#[must_use]
+pub fn records(directory: &Path, command: &str, further: &[&str]) -> Value {
+    let mut command = tutti(["records", command, "--format", "json"]);
+    command.arg(directory).args(further);
+    let ended = run(command).expect(0);
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.text()))
+}
+
+/// All packs of a directory of package records are whole, and there are so many.
+pub fn verify_records(directory: &Path, packs: impl std::ops::RangeBounds<usize>) {
+    let verified = records(directory, "verify", &[]);
+    let all = verified.as_array().map(Vec::as_slice).unwrap_or_default();
+    assert!(all.iter().all(|pack| pack["problem"].is_null()), "{verified}");
+    assert!(packs.contains(&all.len()), "{} packs: {verified}", all.len());
 }
 
 /// Jobs of a `show` or `end` object, by name.

@@ -5,7 +5,7 @@
 //!
 //! * [`program`] runs `tutti` with a time limit; [`farm`] keeps a controller and workers running.
 //! * [`supervised`] is a farm whose processes are killed and started again; [`chaos`] does that, and measures.
-//! * [`scratch`] is a directory that is kept when its test fails.
+//! * [`scratch`] is a directory that is kept when its test fails; [`history`] checks those of all composes in it.
 //! * [`sources`] makes what is composed: the demo distribution, real RPMs, generated corpora.
 //! * [`stream`] reads `--format json`; [`compose`] looks at a finished compose; [`tree`] compares two.
 //! * [`syscalls`] puts a fault at one system call of a compose; [`tracer`] does that to any program.
@@ -20,6 +20,7 @@ pub mod corpus;
 pub mod createrepo;
 pub mod createrepo_bench;
 pub mod farm;
+pub mod history;
 pub mod judges;
 pub mod matrix;
 pub mod measure;

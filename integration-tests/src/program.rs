@@ -153,7 +153,9 @@ pub fn has_tool(name: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|directory| directory.join(name).exists());
     if !found {
-        crate::skip::skipped(&format!("{name} is not installed (.ci/setup test installs it)"));
+        let installs =
+            if name.starts_with("qemu-") { "package qemu-user-static" } else { ".ci/setup test installs it" };
+        crate::skip::skipped(&format!("{name} is not installed ({installs})"));
     }
     found
 }

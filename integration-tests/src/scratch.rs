@@ -1,4 +1,4 @@
-//! A directory of one test, kept when the test fails.
+//! A directory of one test, kept when the test fails. At the end the histories of all composes in it are checked.
 
 use std::{
     fs,
@@ -38,6 +38,12 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let Some(directory) = self.directory.take() else { return };
+        if !std::thread::panicking() {
+            let wrong = crate::history::faults_below(&self.path);
+            if !wrong.is_empty() {
+                panic!("kept: {}\n{}", directory.keep().display(), wrong.join("\n"));
+            }
+        }
         if std::thread::panicking() || std::env::var_os("TUTTI_KEEP").is_some() {
             eprintln!("kept: {}", directory.keep().display());
         }

@@ -124,11 +124,21 @@ impl Farm {
     /// # Errors
     /// When a process cannot be started, or is not ready in time.
     pub fn start(directory: &Path, workers: &[Worker]) -> Result<Self> {
+        Self::start_with(directory, workers, &[])
+    }
+
+    /// As [`start`](Self::start), with further arguments for the controller.
+    ///
+    /// # Errors
+    /// As those of `start`.
+    pub fn start_with(directory: &Path, workers: &[Worker], further: &[&str]) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let address = format!("unix:{}", directory.join("run/c").display());
         let mut farm = Self { services: Vec::new(), directory: directory.to_owned(), address };
         let state = directory.join("state").display().to_string();
-        let arguments = ["controller", "--listen", &farm.address, "--state-dir", &state].map(str::to_owned).to_vec();
+        let mut arguments = vec!["controller", "--listen", &farm.address, "--state-dir", &state];
+        arguments.extend(further);
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
         farm.services.push(Service::start(directory.join("controller.log"), "controller", arguments, vec![])?);
         for worker in workers {
             farm.add(worker)?;
@@ -142,10 +152,19 @@ impl Farm {
     /// # Errors
     /// When it cannot be started.
     pub fn add(&mut self, worker: &Worker) -> Result<()> {
+        let address = self.address.clone();
+        self.add_at(worker, &address)
+    }
+
+    /// Starts one more worker, which comes to the controller by that address.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_at(&mut self, worker: &Worker, address: &str) -> Result<()> {
         let state = self.directory.join(&worker.name).display().to_string();
         let cpus = worker.cpus.to_string();
         let arguments =
-            ["worker", "--controller", &self.address, "--id", &worker.name, "--cpus", &cpus, "--state-dir", &state];
+            ["worker", "--controller", address, "--id", &worker.name, "--cpus", &cpus, "--state-dir", &state];
         let log = self.directory.join(format!("{}.log", worker.name));
         let arguments = arguments.map(str::to_owned).to_vec();
         self.services.push(Service::start(log, &worker.name, arguments, worker.environment.clone())?);

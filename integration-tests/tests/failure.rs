@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tutti_integration_tests::{
@@ -16,9 +16,6 @@ use tutti_integration_tests::{
 
 const BROKEN: &str = "createrepo.Server.x86_64";
 const POINT: &str = "job.run.before[createrepo.Server.x86_64]=error";
-/// Longest time from the failure to DOOMED at the watcher, for tests that run many at a time; `bench` prints the delay on
-/// an idle machine, whose bar is 100 ms.
-const SEEN_WITHIN_MS: i64 = 1000;
 
 fn is_failure(event: &Value) -> bool {
     text(event, "event") == "job" && text(event, "state") == "failed"
@@ -140,10 +137,9 @@ fn on_a_farm_a_watcher_sees_it_and_a_retry_completes_it() {
     let mut watcher = farm::watch(&farm, &id);
     let ended = watcher.finish(LIMIT);
     assert_eq!(ended.status, 1, "{}", ended.text());
-    let doomed = watcher.events.iter().find(|(_, event)| is_doomed(event)).expect("no DOOMED");
-    let failed = watcher.events.iter().find(|(_, event)| is_failure(event)).expect("no failure");
-    let late = doomed.0.saturating_duration_since(failed.0);
-    assert!(late < Duration::from_millis(SEEN_WITHIN_MS.unsigned_abs()), "DOOMED came {late:?} after the failure");
+    // How soon is for `chaos r11` to measure.
+    let events: Vec<Value> = watcher.events.iter().map(|(_, event)| event.clone()).collect();
+    check_order(&events);
     let show = |farm: &Farm| -> Value {
         let shown = farm.client(&["show", "--format", "json", &id]).expect(0);
         serde_json::from_str(&shown.stdout).unwrap()

@@ -1,7 +1,8 @@
 //! Workers of other architectures, s390x with its big-endian words among them, run by qemu in a farm whose controller is
 //! of this machine's: the trees are those of this machine.
 //!
-//! `.ci/dist --test` builds the programs and runs this; where `target/dist` (or `TUTTI_DIST`) has none, it is skipped.
+//! `.ci/dist --test` builds the programs into `target/dist` (`TUTTI_DIST` names another place) and runs this. Building them
+//! takes longer than all other tests: so these are ignored unless they are asked for.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
@@ -16,8 +17,9 @@ use serde_json::Value;
 use tutti_integration_tests::{
     compose::{Compose, Run, jobs},
     farm::Farm,
-    program::{self, run_within},
+    program::{self, has_tool, run_within},
     scratch::Scratch,
+    skip::skipped,
     sources,
     stream::text,
     tree,
@@ -37,19 +39,16 @@ struct Foreign {
 }
 
 impl Foreign {
-    /// The one in `target/dist`; says so where it is missing. CI has none, which is no failure there: building them
-    /// takes longer than all of its tests.
+    /// The one in `target/dist`; says so where it is missing.
     fn find(arch: &'static str) -> Option<Self> {
         let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/dist");
         let directory = std::env::var_os("TUTTI_DIST").map_or_else(default, PathBuf::from);
         let (emulator, program) = (format!("qemu-{arch}-static"), directory.join(arch).join("tutti"));
         if !program.exists() {
-            eprintln!("skipped: {} is absent (.ci/dist --test builds it and runs this)", program.display());
+            skipped(&format!("{} is absent (.ci/dist --test builds it and runs this)", program.display()));
             return None;
         }
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        if !std::env::split_paths(&paths).any(|directory| directory.join(&emulator).exists()) {
-            eprintln!("skipped: {emulator} is not installed (package qemu-user-static)");
+        if !has_tool(&emulator) {
             return None;
         }
         Some(Self { arch, emulator, program })
@@ -119,22 +118,26 @@ fn alone(arch: &'static str) {
 }
 
 #[test]
+#[ignore = "needs the programs that .ci/dist builds"]
 fn an_s390x_worker_makes_the_same_tree() {
     alone("s390x");
 }
 
 #[test]
+#[ignore = "needs the programs that .ci/dist builds"]
 fn an_aarch64_worker_makes_the_same_tree() {
     alone("aarch64");
 }
 
 #[test]
+#[ignore = "needs the programs that .ci/dist builds"]
 fn a_ppc64le_worker_makes_the_same_tree() {
     alone("ppc64le");
 }
 
 /// What one architecture wrote, another reads.
 #[test]
+#[ignore = "needs the programs that .ci/dist builds"]
 fn workers_of_all_architectures_make_the_same_tree_together() {
     let Some(foreign) = ["s390x", "aarch64", "ppc64le"].map(Foreign::find).into_iter().collect::<Option<Vec<_>>>()
     else {

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tutti_integration_tests::{
+    chaos::still,
     compose::{Compose, Run, jobs},
-    judges,
+    history, judges,
     program::{LIMIT, run, tutti},
-    scratch::{Scratch, write},
+    scratch::{Scratch, read},
     sources,
     stream::{Live, text},
 };
@@ -53,20 +54,11 @@ fn by_the_user_it_is_cancelled_and_a_retry_completes_it() {
     finish(&compose, "retry", &[&compose.id()]);
 }
 
-/// Ctrl-Z, or a laptop that sleeps, for longer than leases of leaders (3 s in etcd) and workers (8 s until their jobs go to
-/// others) last: it goes on as if nothing had been.
+/// Ctrl-Z: it goes on as if nothing had been. That this may last longer than any lease is shown by `chaos r4`, which stands
+/// still for 30 s, and by the length of the leader's lease.
 #[test]
 fn r4_what_stood_still_goes_on() {
-    let scratch = Scratch::new("stood-still");
-    let (mut live, compose) = paused(&scratch);
-    signal(&live, Signal::STOP);
-    std::thread::sleep(Duration::from_secs(10));
-    signal(&live, Signal::CONT);
-    write(&scratch.join("never"), "");
-    let ended = live.finish(LIMIT);
-    assert_eq!((ended.status, compose.status().as_str()), (0, "FINISHED"), "{}", ended.text());
-    let held = &jobs(&compose.show())[PAUSED];
-    assert_eq!(held["attempts"].as_array().map(Vec::len), Some(1), "it lost its own worker: {held}");
+    let _ = still::stop(Scratch::new("stood-still").path(), Duration::ZERO).unwrap();
 }
 
 #[test]
@@ -84,4 +76,31 @@ fn by_kill_9_it_is_resumed_and_done_jobs_stay_done() {
             assert_eq!(attempts(&job), attempts(&before[&name]), "{name} ran again");
         }
     }
+}
+
+/// The histories of all composes that a test has made are looked at when its directory goes, and that look is no formality.
+#[test]
+fn i4_a_history_that_was_changed_is_seen() {
+    let scratch = Scratch::new("changed-history");
+    let config = sources::Tiny::new(&scratch.join("tiny")).write();
+    let (compose, _) = Run::default().compose(&config, &scratch.join("composes"), 0);
+    assert_eq!(history::faults_below(scratch.path()), Vec::<String>::new());
+    assert_eq!(history::composes_below(scratch.path()), [compose.directory()]);
+    let logs = fs::read_dir(compose.directory().join("logs/global")).unwrap().map(|item| item.unwrap().path());
+    let path = logs.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).min().unwrap();
+    let good = read(&path);
+    // What was published is ready again.
+    let line = good.lines().rfind(|line| line.contains("\"to\":\"published\"")).unwrap();
+    let mut change: serde_json::Value = serde_json::from_str(line).unwrap();
+    let last = good.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok()).unwrap();
+    let next = last["seq"].as_u64().unwrap() + 1;
+    (change["seq"], change["batch"]) = (next.into(), next.into());
+    (change["from"], change["to"]) = ("published".into(), "ready".into());
+    fs::write(&path, format!("{good}{change}\n")).unwrap();
+    let wrong = history::faults_below(scratch.path());
+    assert!(wrong.iter().any(|wrong| wrong.contains("I4 ")), "{wrong:?}");
+    fs::write(&path, "").unwrap();
+    let wrong = history::faults_below(scratch.path());
+    assert!(wrong.iter().any(|wrong| wrong.contains("nothing is told of it")), "{wrong:?}");
+    fs::write(&path, good).unwrap();
 }

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 use tutti_examples::Package;
 use tutti_integration_tests::{
-    compose::{Compose, Run, jobs},
-    program::{LIMIT, kill_group, run, spawn, tutti},
+    compose::{self, Compose, Run, verify_records},
+    program::{LIMIT, kill_group, spawn},
     scratch::Scratch,
     sources, tree,
 };
@@ -27,17 +27,8 @@ fn composed(config: &Path, target: &Path) -> Compose {
     fixed().compose(config, target, 0).0
 }
 
-/// The sum of a counter over all attempts.
-fn counted(compose: &Compose, name: &str) -> u64 {
-    let attempts = jobs(&compose.show()).into_values().flat_map(|job| job["attempts"].as_array().cloned().unwrap());
-    attempts.filter_map(|attempt: Value| attempt["counters"][name].as_u64()).sum()
-}
-
 fn records(target: &Path, command: &str, further: &[&str]) -> Value {
-    let directory = target.join(".tutti-records");
-    let mut command = tutti(["records", command, "--format", "json"]);
-    command.arg(directory).args(further);
-    serde_json::from_str(&run(command).expect(0).stdout).unwrap()
+    compose::records(&target.join(".tutti-records"), command, further)
 }
 
 fn packages(demo: &Path) -> Vec<PathBuf> {
@@ -68,29 +59,28 @@ fn the_next_compose_reads_only_what_changed() {
     let (demo, target) = (scratch.join("demo"), scratch.join("composes"));
     let config = sources::demo(&demo);
     let first = composed(&config, &target);
-    let total = counted(&first, "rpm_files");
-    assert!(total > 0 && counted(&first, "rpm_read_bytes") > 0);
+    let total = first.counted("rpm_files");
+    assert!(total > 0 && first.counted("rpm_read_bytes") > 0);
     let second = composed(&config, &target);
-    assert_eq!((counted(&second, "rpm_files"), counted(&second, "rpm_read_bytes")), (0, 0));
-    assert_eq!(counted(&second, "rpm_files_known"), total);
+    assert_eq!((second.counted("rpm_files"), second.counted("rpm_read_bytes")), (0, 0));
+    assert_eq!(second.counted("rpm_files_known"), total);
     same_repositories(&first, &second);
     // One is touched: the file may be another, so it is read.
     let changed = packages(&demo).remove(0);
     let time = fs::metadata(&changed).unwrap().modified().unwrap() + Duration::from_nanos(1);
     fs::File::options().write(true).open(&changed).unwrap().set_modified(time).unwrap();
     let third = composed(&config, &target);
-    let read = (counted(&third, "rpm_files"), counted(&third, "rpm_read_bytes"));
+    let read = (third.counted("rpm_files"), third.counted("rpm_read_bytes"));
     assert_eq!(read, (1, fs::metadata(&changed).unwrap().len()));
     same_repositories(&first, &third);
     // Without records all is read.
     let alone = Run::default().with(&["--date", DATE, "--records", "none"]).env("SOURCE_DATE_EPOCH", "1767312000");
     let (alone, _) = alone.compose(&config, &target, 0);
-    assert_eq!((counted(&alone, "rpm_files"), counted(&alone, "rpm_files_known")), (total, 0));
+    assert_eq!((alone.counted("rpm_files"), alone.counted("rpm_files_known")), (total, 0));
     same_repositories(&first, &alone);
     let stat = records(&target, "stat", &[]);
     assert_eq!((&stat["packs"], &stat["records"], &stat["uses"]), (&2.into(), &(total + 1).into(), &3.into()));
-    let verified = records(&target, "verify", &[]);
-    assert!(verified.as_array().unwrap().iter().all(|pack| pack["problem"].is_null()), "{verified}");
+    verify_records(&target.join(".tutti-records"), 2..=2);
     // What composes use is kept; those that are removed use nothing. New packs are left alone.
     assert_eq!(records(&target, "gc", &["--grace", "0", "--dry-run"])["dropped"], Value::Array(vec![]));
     for compose in [first, second, third] {
@@ -102,7 +92,7 @@ fn the_next_compose_reads_only_what_changed() {
 
 /// Frames of metadata that were made, and that were copied from another compose.
 fn frames(compose: &Compose) -> (u64, u64) {
-    (counted(compose, "frames_made"), counted(compose, "frames_copied"))
+    (compose.counted("frames_made"), compose.counted("frames_copied"))
 }
 
 #[test]
@@ -127,9 +117,9 @@ fn the_next_compose_compresses_only_what_changed() {
     assert_eq!(frames(&second), (0, made));
     same_repositories(&first, &second);
     // Heads, ends and the group file.
-    let bytes = |compose| counted(compose, "compressed_bytes");
+    let bytes = |compose: &Compose| compose.counted("compressed_bytes");
     assert!(bytes(&second) * 5 < bytes(&first), "{} of {}", bytes(&second), bytes(&first));
-    assert!(counted(&second, "copied_bytes") > 0);
+    assert!(second.counted("copied_bytes") > 0);
     fs::remove_file(tiny.directory.join("repo").join(part(150, "1").file_name())).unwrap();
     tiny.add("repo", &part(150, "2"));
     let third = composed(&config, &target);
@@ -166,8 +156,7 @@ fn x5_composes_that_are_killed_leave_no_torn_pack() {
         child.wait().unwrap();
         let compose = composed(&config, &target);
         assert_eq!(compose.status(), "FINISHED");
-        let verified = records(&target, "verify", &[]);
-        assert!(verified.as_array().unwrap().iter().all(|pack| pack["problem"].is_null()), "{verified}");
+        verify_records(&target.join(".tutti-records"), 1..);
     }
-    assert_eq!(counted(&composed(&config, &target), "rpm_files"), 0);
+    assert_eq!(composed(&config, &target).counted("rpm_files"), 0);
 }

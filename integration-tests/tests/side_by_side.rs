@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tutti_integration_tests::{
-    compose::{Compose, Run, jobs},
+    compose::{self, Compose, Run, jobs, verify_records},
     program::{LIMIT, has_tool, run, tutti},
     scratch::Scratch,
     sources,
@@ -166,10 +166,24 @@ fn six(scratch: &Scratch, config: &Path, undisturbed: &Compose, seed: u64) {
         assert_eq!(differences(undisturbed, &compose), Vec::<String>::new(), "{}", compose.id());
     }
     assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(NEWEST), "the newest, not the last to end");
+    share_records(config, undisturbed, &target);
     if trace.exists() {
         assert_eq!(Calls::read(&trace).locks(), Vec::<String>::new());
     }
     eprintln!("seed {seed}: numbers {first} and {second} killed; the link was at {seen:?}");
+}
+
+/// The six have left whole packs of package records, by which one more compose reads no package at all.
+fn share_records(config: &Path, undisturbed: &Compose, target: &Path) {
+    let packages = undisturbed.counted("rpm_files");
+    let records = target.join(".tutti-records");
+    verify_records(&records, 1..);
+    let (next, _) = nightly().compose(config, target, 0);
+    let counted = ["rpm_files", "rpm_read_bytes", "rpm_files_known"].map(|name| next.counted(name));
+    assert_eq!(counted, [0, 0, packages]);
+    verify_records(&records, 1..);
+    let stat = compose::records(&records, "stat", &[]);
+    assert_eq!(stat["uses"].as_u64(), Some(COMPOSES + 1), "{stat}");
 }
 
 /// `TUTTI_FULL=1`: ten seeds. `TUTTI_SEED`: one other.

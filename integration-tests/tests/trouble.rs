@@ -12,10 +12,11 @@ use std::{
 };
 
 use tutti_integration_tests::{
-    compose::{Compose, Run},
+    compose::{Compose, Run, jobs, verify_records},
     farm::{Farm, watch},
     program::{Ended, LIMIT, run, tutti},
     scratch::{Scratch, read, write},
+    skip::skipped,
     sources::Tiny,
     stream::{Live, text},
 };
@@ -35,7 +36,7 @@ fn outside(name: &str) -> bool {
     command.arg(std::env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]).env(ROOM, "1");
     let probe = Command::new("unshare").args(["--mount", "setpriv", "--dump"]).output();
     if !probe.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped, with CI=true too: no right to mount here (unshare --mount): {probe:?}");
+        skipped(&format!("no right to mount here (unshare --mount): {probe:?}"));
         return true;
     }
     let ended = tutti_integration_tests::program::run_within(command, LIMIT);
@@ -211,9 +212,9 @@ fn r15_a_compose_on_a_closed_volume_can_be_looked_at() {
             let shown = ask("show", &[]).expect(0);
             assert!(shown.stdout.contains("Status: "), "{how}: {}", shown.text());
             assert_eq!(shown.stdout.contains("nobody works"), compose.id() == killed.id(), "{how}: {}", shown.text());
-            let why = ask("why", &["link.Server.x86_64"]).expect(0);
+            let why = ask("why", &["solve.Server.x86_64"]).expect(0);
             assert!(why.stdout.contains("is done"), "{how}: {}", why.text());
-            assert!(!ask("logs", &["link.Server.x86_64"]).expect(0).stdout.is_empty(), "{how}");
+            assert!(!ask("logs", &["solve.Server.x86_64"]).expect(0).stdout.is_empty(), "{how}");
             let refused = ask("retry", &[]).expect(1);
             assert!(
                 ["Read-only file system", "o space left"].iter().any(|word| refused.stderr.contains(word))
@@ -468,4 +469,85 @@ fn r15_inputs_that_cannot_be_read_are_named() {
     assert!(text(&event, "reason").contains(&package.display().to_string()), "{event}");
     assert!(text(&event, "hint").contains("unchanged"), "{event}");
     let _ = live.finish(LIMIT).expect(1);
+}
+
+/// Warnings of the job that reads all packages.
+fn warnings(compose: &Compose) -> String {
+    jobs(&compose.show())["pkgset.repos"]["warnings"].to_string()
+}
+
+/// Composes finish without keeping package records, and say why; nothing is torn, and the next one reads all again.
+fn not_kept(run: &Run, config: &Path, target: &Path, records: &Path, cause: &str) {
+    let (compose, _) = run.compose(config, target, 0);
+    assert_eq!((compose.status().as_str(), compose.counted("rpm_files_known")), ("FINISHED", 0));
+    let said = warnings(&compose);
+    assert!(said.contains("pkgset.repos") && said.contains(cause), "{said}");
+    if records.join("packs").exists() {
+        verify_records(records, 0..=0);
+    }
+    let torn = |name: &String| name.ends_with(".partial");
+    let torn: Vec<String> = tutti_integration_tests::tree::list(records).into_keys().filter(torn).collect();
+    assert!(torn.is_empty(), "{torn:?}");
+}
+
+/// The records are there again: one compose keeps them, the next reads nothing.
+fn kept_and_used(run: &Run, config: &Path, target: &Path, records: &Path) {
+    let (first, _) = run.compose(config, target, 0);
+    assert!(first.counted("rpm_files") > 0 && warnings(&first) == "[]", "{}", warnings(&first));
+    verify_records(records, 1..=1);
+    let (second, _) = run.compose(config, target, 0);
+    let counted = ["rpm_files", "rpm_read_bytes", "rpm_files_known"].map(|name| second.counted(name));
+    assert_eq!(counted, [0, 0, first.counted("rpm_files")]);
+}
+
+/// Package records on a full disk of their own: composes go on without, and keep them when there is space.
+#[test]
+fn r15_full_records_cost_only_a_second_reading() {
+    if outside("r15_full_records_cost_only_a_second_reading") {
+        return;
+    }
+    let scratch = Scratch::new("r15-records");
+    let (config, target, records) = (tiny(&scratch), scratch.join("target"), scratch.join("records"));
+    mount(&records, "1m");
+    let run = Run::default().with(&["--records", records.to_str().unwrap()]);
+    let ballast = fill(&records);
+    not_kept(&run, &config, &target, &records, "No space left");
+    // Room for the note of what the compose used, and not for the pack.
+    let ballast_file = fs::File::options().write(true).open(&ballast).unwrap();
+    ballast_file.set_len(ballast_file.metadata().unwrap().len() - 4096).unwrap();
+    not_kept(&run, &config, &target, &records, "No space left");
+    fs::remove_file(ballast).unwrap();
+    drop(ballast_file);
+    kept_and_used(&run, &config, &target, &records);
+    // What is there is used on a full disk too.
+    let ballast = fill(&records);
+    let (compose, _) = run.compose(&config, &target, 0);
+    assert!(
+        compose.counted("rpm_files") == 0 && warnings(&compose).contains("No space left"),
+        "{}",
+        warnings(&compose)
+    );
+    fs::remove_file(ballast).unwrap();
+}
+
+/// The same where they are read-only, denied, or no directory.
+#[test]
+fn r15_read_only_records_cost_only_a_second_reading() {
+    if outside("r15_read_only_records_cost_only_a_second_reading") {
+        return;
+    }
+    let scratch = Scratch::new("r15-closed-records");
+    let (config, target, records) = (tiny(&scratch), scratch.join("target"), scratch.join("records"));
+    mount(&records, "1m");
+    let run = Run::default().with(&["--records", records.to_str().unwrap()]);
+    remount(&records, "ro");
+    not_kept(&run, &config, &target, &records, "Read-only file system");
+    remount(&records, "rw");
+    fs::set_permissions(&records, fs::Permissions::from_mode(0o555)).unwrap();
+    not_kept(&run, &config, &target, &records, "Permission denied");
+    fs::set_permissions(&records, fs::Permissions::from_mode(0o755)).unwrap();
+    kept_and_used(&run, &config, &target, &records);
+    remount(&records, "ro");
+    let (compose, _) = run.compose(&config, &target, 0);
+    assert!(compose.counted("rpm_files") == 0 && warnings(&compose).contains("Read-only"), "{}", warnings(&compose));
 }

@@ -213,8 +213,11 @@ async fn attempt(
             return Ok(Report { ending, counters, cpu_ms, peak_memory });
         }
         End::Reported(mut report) => {
-            if let Ending::Success { warnings, .. } = &mut report.ending {
-                warnings.extend(keep_records(order).await);
+            if let Ending::Success { warnings, .. } = &mut report.ending
+                && let Some(warning) = keep_records(order).await
+            {
+                // First: of many warnings only some are kept.
+                warnings.insert(0, warning);
             }
             return Ok(report);
         }

@@ -145,6 +145,12 @@ pub fn peak_below(test: &str, peak_mib: u64, limits: Limits, body: impl FnOnce()
     Some(Usage { peak_kib, elapsed: ended.elapsed })
 }
 
+/// Longest time for one hostile input: `TUTTI_INPUT_LIMIT_MS` for who measures, else `hang`, which is against hangs only.
+pub fn input_limit(hang: Duration) -> Duration {
+    let limit = std::env::var("TUTTI_INPUT_LIMIT_MS").ok().and_then(|text| text.parse().ok());
+    limit.map_or(hang, Duration::from_millis)
+}
+
 #[expect(clippy::panic, reason = "the failure of a test")]
 fn fail(test: &str, what: &str) -> ! {
     panic!("{test}: {what}");

@@ -196,4 +196,79 @@ mod tests {
         take(output.path(), false).unwrap();
         assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "new");
     }
+
+    /// An id that no process has.
+    const NOBODY: u32 = u32::MAX;
+
+    fn left(output: &Path, process: &str, owner: Option<&str>) -> PathBuf {
+        let aside = output.join(format!("{LOCK}.stale.{process}"));
+        fs::create_dir(&aside).unwrap();
+        owner.into_iter().for_each(|owner| fs::write(aside.join(OWNER), owner).unwrap());
+        aside
+    }
+
+    fn gone() -> String {
+        let (boot, namespace) = machine();
+        format!("{boot} {namespace} here {NOBODY} 1")
+    }
+
+    #[test]
+    fn what_the_dead_of_this_machine_left_is_swept_and_nothing_else() {
+        let nobody = NOBODY.to_string();
+        for owner in [None, Some(String::new()), Some(gone())] {
+            let output = tempfile::tempdir().unwrap();
+            let aside = left(output.path(), &nobody, owner.as_deref());
+            sweep(output.path());
+            assert!(!aside.exists(), "{owner:?}");
+        }
+        let output = tempfile::tempdir().unwrap();
+        let abroad = format!("other-boot {} there {NOBODY} 1", machine().1);
+        let kept = [
+            // Its process may live, on another host or here.
+            left(output.path(), &nobody, Some(&abroad)),
+            left(output.path(), &std::process::id().to_string(), Some(&gone())),
+            left(output.path(), "none", Some(&gone())),
+            output.path().join("repodata"),
+        ];
+        fs::create_dir(&kept[3]).unwrap();
+        sweep(output.path());
+        for path in kept {
+            assert!(path.exists(), "{}", path.display());
+        }
+        sweep(&output.path().join("nowhere"));
+    }
+
+    #[test]
+    fn what_is_swept_is_put_in_place_first_if_it_is_a_whole_repository() {
+        let output = tempfile::tempdir().unwrap();
+        let aside = left(output.path(), &NOBODY.to_string(), Some(&gone()));
+        fs::create_dir(aside.join("repodata")).unwrap();
+        fs::write(aside.join("repodata/repomd.xml"), "new").unwrap();
+        sweep(output.path());
+        assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "new");
+        assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_a_whole_repository_is_rescued_and_only_where_there_is_none() {
+        let output = tempfile::tempdir().unwrap();
+        let (aside, place) = (output.path().join("aside"), output.path().join("repodata"));
+        fs::create_dir_all(aside.join("repodata")).unwrap();
+        rescue(&aside, output.path()).unwrap();
+        assert!(!place.exists(), "it was not finished");
+        fs::write(aside.join("repodata/repomd.xml"), "new").unwrap();
+        // Whatever has the name is somebody's, also a link that leads nowhere.
+        std::os::unix::fs::symlink("nowhere", &place).unwrap();
+        rescue(&aside, output.path()).unwrap();
+        assert!(fs::symlink_metadata(&place).unwrap().is_symlink() && aside.join("repodata").exists());
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        rescue(&aside, output.path()).unwrap();
+        assert!(!place.join("repomd.xml").exists(), "the newer one was replaced");
+        fs::remove_dir(&place).unwrap();
+        rescue(&aside, output.path()).unwrap();
+        assert!(place.join("repomd.xml").exists() && !aside.join("repodata").exists());
+        // Nothing was made.
+        rescue(&aside, output.path()).unwrap();
+    }
 }

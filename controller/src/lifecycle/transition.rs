@@ -394,3 +394,13 @@ pub(super) fn cut(text: &str, length: usize) -> String {
         Some((end, _)) => text[..end].chars().map(plain).chain(['…']).collect(),
     }
 }
+
+/// Beginning and end, `length` characters in all, on one line: an error ends with its cause.
+pub(super) fn cut_within(text: &str, length: usize) -> String {
+    let count = text.chars().count();
+    if count <= length {
+        return cut(text, length);
+    }
+    let tail: String = text.chars().skip(count - length.div_ceil(2)).collect();
+    cut(text, length / 2) + &cut(&tail, length)
+}

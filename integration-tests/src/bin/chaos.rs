@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -13,11 +13,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use tutti_integration_tests::{
     chaos::{
-        Sample, createrepo,
+        Sample, bombs, createrepo, failing,
         kills::{self, Kills, Plan},
         poison,
         silence::{self, Cut, Held, Measured},
-        stubborn,
+        still, stubborn,
     },
     corpus,
     program::tutti_path,
@@ -26,6 +26,8 @@ use tutti_integration_tests::{
 
 /// Longest time for children of a killed worker to die, and the time until it is started again.
 const CHILDREN: Duration = Duration::from_secs(5);
+/// Variable that says that this process has a network of its own.
+const NETWORK: &str = "TUTTI_CHAOS_NETWORK";
 
 /// Break a running farm on purpose, measure, and fail on a miss
 #[derive(Debug, Parser)]
@@ -54,14 +56,22 @@ struct Place {
 enum Suite {
     /// 20 random kill -9 of controller and workers: an equal tree, within 1.5 times the undisturbed time
     R2(R2),
+    /// `tutti compose` that stands still for longer than leases last goes on with its own jobs (needs failpoints)
+    R4(R4),
     /// A worker that is cut off: suspected, and its jobs run elsewhere (needs failpoints)
     R5(R5),
     /// A worker that returns: refused once another attempt was made, heard before (needs failpoints)
     R7,
+    /// The same for a worker whose packets are lost, in a network namespace of its own (needs failpoints, and root)
+    Partition,
     /// A job that ends its workers: poisoned after three tries, nothing else suffers (needs failpoints)
     R8,
     /// Cancel and interrupt: everything dead within 5 s (needs failpoints)
     R10,
+    /// A job that fails: its watcher sees DOOMED within 1 s (needs failpoints)
+    R11,
+    /// XML bombs given to the whole program: refused within 1 s
+    X7,
     /// createrepo, its updates, merges and changes, killed at random moments: dnf takes every repository
     Createrepo(Createrepo),
     /// All of them, with their defaults
@@ -100,6 +110,13 @@ struct R2 {
     /// Longest time, as a multiple of the undisturbed one
     #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
     factor: f64,
+}
+
+#[derive(Clone, Debug, Args)]
+struct R4 {
+    /// How long it stands still, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    still: u64,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -142,7 +159,8 @@ fn main() -> ExitCode {
     let suites = match cli.suite {
         Suite::All => {
             let createrepo = Suite::Createrepo(defaults());
-            vec![Suite::R2(defaults()), Suite::R5(defaults()), Suite::R7, Suite::R8, Suite::R10, createrepo]
+            let (r2, r4, r5) = (Suite::R2(defaults()), Suite::R4(defaults()), Suite::R5(defaults()));
+            vec![r2, r4, r5, Suite::R7, Suite::Partition, Suite::R8, Suite::R10, Suite::R11, Suite::X7, createrepo]
         }
         suite => vec![suite],
     };
@@ -150,10 +168,14 @@ fn main() -> ExitCode {
     for suite in suites {
         let name = match suite {
             Suite::R2(_) => "r2",
+            Suite::R4(_) => "r4",
             Suite::R5(_) => "r5",
             Suite::R7 => "r7",
+            Suite::Partition => "partition",
             Suite::R8 => "r8",
             Suite::R10 => "r10",
+            Suite::R11 => "r11",
+            Suite::X7 => "x7",
             Suite::Createrepo(_) => "createrepo",
             Suite::All => "all",
         };
@@ -183,10 +205,14 @@ fn run(name: &str, suite: &Suite, place: &Place) -> Result<()> {
     let path = scratch.path().to_owned();
     let result = match suite {
         Suite::R2(args) => r2(args, &path, place),
+        Suite::R4(args) => r4(args, &path, place),
         Suite::R5(args) => r5(args, &path, place),
         Suite::R7 => r7(&path, place),
+        Suite::Partition => partition(&path, place),
         Suite::R8 => r8(&path, place),
         Suite::R10 => r10(&path, place),
+        Suite::R11 => r11(&path, place),
+        Suite::X7 => x7(&path, place),
         Suite::Createrepo(args) => createrepo(args, &path, place),
         Suite::All => bail!("it is taken apart before"),
     };
@@ -279,6 +305,14 @@ fn within(what: &str, sample: &Sample, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Leases of workers, with the delay until their jobs go to others, last 8 s, those of leaders in etcd 3 s.
+fn r4(args: &R4, directory: &Path, place: &Place) -> Result<()> {
+    let still = if place.quick { args.still.min(10) } else { args.still };
+    let took = still::stop(directory, Duration::from_secs(still))?;
+    println!("  it stood still for {still} s, and ended FINISHED {:.2} s later", took.as_secs_f64());
+    Ok(())
+}
+
 fn r5(args: &R5, directory: &Path, place: &Place) -> Result<()> {
     let samples = if place.quick { args.samples.min(12) } else { args.samples };
     for (cut, name, limit) in [(Cut::Reset, "reset", 1), (Cut::Silence, "silence", 5)] {
@@ -299,6 +333,25 @@ fn r7(directory: &Path, place: &Place) -> Result<()> {
     for round in 0..rounds {
         silence::zombie(&directory.join(format!("taken-{round}")), 1).context("another worker has taken the job")?;
         silence::zombie(&directory.join(format!("alone-{round}")), 0).context("no other worker is there")?;
+        println!("  {} of {rounds}: refused and swept; heard", round + 1);
+    }
+    Ok(())
+}
+
+fn partition(directory: &Path, place: &Place) -> Result<()> {
+    if std::env::var_os(NETWORK).is_none() {
+        let mut command = Command::new("unshare");
+        command.arg("--net").arg(std::env::current_exe()?).arg("partition").arg("--directory").arg(directory);
+        command.args(place.quick.then_some("--quick")).args(place.keep.then_some("--keep"));
+        let status = command.env(NETWORK, "1").status().context("cannot run unshare")?;
+        ensure!(status.success(), "it failed in its network namespace: {status}");
+        return Ok(());
+    }
+    silence::network(true)?;
+    let rounds = if place.quick { 1 } else { 5 };
+    for round in 0..rounds {
+        silence::partition(&directory.join(format!("taken-{round}")), 1).context("another worker has taken the job")?;
+        silence::partition(&directory.join(format!("alone-{round}")), 0).context("no other worker is there")?;
         println!("  {} of {rounds}: refused and swept; heard", round + 1);
     }
     Ok(())
@@ -333,4 +386,21 @@ fn r10(directory: &Path, place: &Place) -> Result<()> {
     let limit = Duration::from_secs(5);
     within("tutti cancel", &stubborn::cancel(&directory.join("cancel"), samples)?, limit)?;
     within("SIGINT of tutti compose", &stubborn::interrupt(&directory.join("int"), samples)?, limit)
+}
+
+fn r11(directory: &Path, place: &Place) -> Result<()> {
+    let seen = failing::composes(directory, if place.quick { 5 } else { 100 })?;
+    within("a job is seen to fail, then DOOMED", &seen.doomed, Duration::from_secs(1))?;
+    within("a job ends, then DOOMED is seen", &seen.since_end, Duration::from_secs(1))
+}
+
+fn x7(directory: &Path, place: &Place) -> Result<()> {
+    let limit = Duration::from_secs(1);
+    let refusals = bombs::compose(directory, if place.quick { 1 } else { 5 })?;
+    println!("  whole distributions, composed: {}", refusals.whole.text());
+    // The whole of a compose that ends there, with its start and its controller.
+    for (what, sample) in [("comps and variants", &refusals.documents), ("metadata", &refusals.metadata)] {
+        within(&format!("{what}, refused"), sample, limit)?;
+    }
+    Ok(())
 }

@@ -34,6 +34,9 @@ struct Cli {
     /// Only so many cases, chosen by the seed
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
+    /// Fail if it takes longer, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    limit: Option<u64>,
     /// Use the program beside this one as it is; it must have been built with its failpoints
     #[arg(long)]
     no_build: bool,
@@ -85,6 +88,7 @@ fn main() -> Result<ExitCode> {
     });
     println!();
     let failed = report(&survey, &results);
+    let idle = never_struck(&results);
     let seconds = begun.elapsed().as_secs();
     println!("{} min {} s", seconds / 60, seconds % 60);
     if names.len() < LEAST {
@@ -95,7 +99,24 @@ fn main() -> Result<ExitCode> {
         std::mem::forget(survey);
         return Ok(ExitCode::FAILURE);
     }
+    if !idle.is_empty() {
+        bail!("nobody was killed at {}, though undisturbed runs pass there", idle.join(", "));
+    }
+    if let Some(limit) = cli.limit.filter(|limit| seconds > *limit) {
+        bail!("{seconds} s, longer than {limit} s");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Points whose first passing was waited for, and where nobody was killed in any run. A later passing may not come.
+fn never_struck(results: &[matrix::Result]) -> Vec<String> {
+    let mut struck = BTreeMap::<(String, &str), (bool, bool)>::new();
+    for result in results {
+        let row = struck.entry((result.case.place(), &result.case.point)).or_default();
+        *row = (row.0 || result.case.occurrence == 1, row.1 || result.struck);
+    }
+    let idle = struck.iter().filter(|(_, (first, struck))| *first && !struck);
+    idle.map(|((place, point), _)| format!("{place}: {point}")).collect()
 }
 
 fn build() -> Result<()> {

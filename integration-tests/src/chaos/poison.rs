@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::Sample;
+use super::{Sample, histories};
 use crate::{
     compose::jobs,
     program::run,
@@ -47,10 +47,10 @@ pub fn compose(directory: &Path, workers: usize, poison: bool) -> Result<Ended> 
     let workers: Vec<Worker> = (1..=workers)
         .map(|number| Worker { name: format!("worker-{number}"), cpus: 1, environment: environment.clone() })
         .collect();
-    let config = sources::demo(&directory.join("demo"));
+    let (config, target) = (sources::demo(&directory.join("demo")), directory.join("composes"));
     let mut farm = Farm::start(&directory.join("farm"), &workers)?;
     let mut command = farm.command(&["submit", "--nightly", "--date", "20260102", "--compose-id", ID]);
-    command.arg("--config").arg(config).arg("--target-dir").arg(directory.join("composes"));
+    command.arg("--config").arg(config).arg("--target-dir").arg(&target);
     let ended = run(command);
     ensure!(ended.status == 0, "cannot submit: {}", ended.text());
     let begin = Instant::now();
@@ -65,6 +65,7 @@ pub fn compose(directory: &Path, workers: usize, poison: bool) -> Result<Ended> 
         ensure!(begin.elapsed() < LIMIT, "no end within {LIMIT:?}: {show}");
         std::thread::sleep(Duration::from_millis(50));
     };
+    histories(&target)?;
     let restarts = farm.services.iter().map(|service| service.starts - 1).sum();
     let mut waits = Sample::default();
     for (name, job) in jobs(&show) {

@@ -1,7 +1,9 @@
-//! R5: a worker that is cut off is suspected soon, and its jobs run elsewhere soon after.
+//! R5: a worker that is cut off is suspected soon, and its jobs run elsewhere soon after. R7: what it has done meanwhile
+//! counts if nobody else was given the job, and is refused if somebody was.
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -9,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::Sample;
+use super::{Sample, histories};
 use crate::{
     program::run,
     sources::Tiny,
@@ -21,6 +23,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The job that is held: the first of each compose.
 pub const HELD: &str = "pkgset.repos";
+/// Where the controller listens in a network of its own.
+const TCP: &str = "127.0.0.1:7357";
 
 /// How a worker is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +60,25 @@ impl Held {
     /// # Errors
     /// When they cannot be started.
     pub fn start(directory: &Path, workers: usize) -> Result<Self> {
-        let worker = |number: usize| {
-            let name = format!("worker-{number}");
-            let point = format!("job.run.before[{HELD}]=pause-file({})", release(directory, &name).display());
-            Worker { name, cpus: 8, environment: vec![("TUTTI_FAILPOINTS".into(), point)] }
-        };
-        let workers: Vec<Worker> = (1..=workers).map(worker).collect();
+        let workers: Vec<Worker> =
+            (1..=workers).map(|number| holding(directory, &format!("worker-{number}"))).collect();
+        Self::with(directory, Farm::start(&directory.join("farm"), &workers)?)
+    }
+
+    /// Starts one worker that comes by TCP, while others and clients come by a Unix socket.
+    ///
+    /// # Errors
+    /// When they cannot be started.
+    pub fn start_by_tcp(directory: &Path) -> Result<Self> {
+        let further = ["--listen", TCP, "--insecure-loopback"];
+        let mut farm = Farm::start_with(&directory.join("farm"), &[], &further)?;
+        farm.add_at(&holding(directory, "worker-1"), &format!("http://{TCP}"))?;
+        farm.wait_for(1)?;
+        Self::with(directory, farm)
+    }
+
+    fn with(directory: &Path, farm: Farm) -> Result<Self> {
         let config = Tiny::new(&directory.join("tiny")).write();
-        let farm = Farm::start(&directory.join("farm"), &workers)?;
         Ok(Self { farm, directory: directory.to_owned(), config, next: 0 })
     }
 
@@ -99,6 +114,12 @@ impl Held {
     pub fn compose(&self, id: &str) -> PathBuf {
         self.directory.join("composes").join(id)
     }
+}
+
+/// A worker of that name that holds its first job.
+fn holding(directory: &Path, name: &str) -> Worker {
+    let point = format!("job.run.before[{HELD}]=pause-file({})", release(directory, name).display());
+    Worker { name: name.to_owned(), cpus: 8, environment: vec![("TUTTI_FAILPOINTS".into(), point)] }
 }
 
 fn release(directory: &Path, worker: &str) -> PathBuf {
@@ -190,7 +211,7 @@ pub fn round(held: &mut Held, cut: Cut, count: usize, measured: &mut Measured) -
         workers.len() + 1 == held.farm.services.len() && workers.values().all(ready)
     });
     ensure!(idle.is_some(), "workers are not idle after the cancellation: {:?}", held.farm.workers());
-    Ok(())
+    histories(&held.directory)
 }
 
 /// How often the controller said that a worker is suspected because nothing is heard of it.
@@ -206,16 +227,42 @@ fn suspicions(held: &Held, worker: &str) -> usize {
 /// # Errors
 /// When it is not as it must be.
 pub fn zombie(directory: &Path, others: usize) -> Result<()> {
-    let mut held = Held::start(directory, 1)?;
+    late(Held::start(directory, 1)?, others, |held, worker, there| {
+        held.farm.service(worker)?.signal(if there { Signal::CONT } else { Signal::STOP });
+        Ok(())
+    })
+}
+
+/// The same for a worker that lives on, and whose packets to and from the controller are lost. To be called in a network
+/// namespace that is nobody else's.
+///
+/// # Errors
+/// When it is not as it must be.
+pub fn partition(directory: &Path, others: usize) -> Result<()> {
+    late(Held::start_by_tcp(directory)?, others, |_, _, there| network(there))
+}
+
+/// Sets up the network of this namespace, or takes it down: packets vanish, and no connection is closed.
+///
+/// # Errors
+/// When that is not allowed.
+pub fn network(there: bool) -> Result<()> {
+    let mut command = Command::new("ip");
+    command.args(["link", "set", "lo", if there { "up" } else { "down" }]);
+    let ended = run(command);
+    ensure!(ended.status == 0, "{}", ended.text());
+    Ok(())
+}
+
+/// A worker finishes its job while the controller does not hear of it, past its lease, and is heard again.
+fn late(mut held: Held, others: usize, heard: impl Fn(&mut Held, &str, bool) -> Result<()>) -> Result<()> {
+    let directory = held.directory.clone();
     let (id, worker) = held.submit()?;
     for number in 0..others {
-        let name = format!("other-{number}");
-        let point = format!("job.run.before[{HELD}]=pause-file({})", release(directory, &name).display());
-        let environment = vec![("TUTTI_FAILPOINTS".into(), point)];
-        held.farm.add(&Worker { name, cpus: 8, environment })?;
+        held.farm.add(&holding(&directory, &format!("other-{number}")))?;
     }
     held.farm.wait_for(1 + others)?;
-    held.farm.service(&worker)?.signal(Signal::STOP);
+    heard(&mut held, &worker, false)?;
     // Its child, which is not stopped, does the job.
     held.release(&worker)?;
     let moved = wait_until(PATIENCE, || {
@@ -227,7 +274,7 @@ pub fn zombie(directory: &Path, others: usize) -> Result<()> {
     });
     ensure!(moved.is_some(), "the job stays with a silent worker: {}", held_job(&held.farm.show(&id)));
     let staging = held.compose(&id).join("work/tutti/staging");
-    held.farm.service(&worker)?.signal(Signal::CONT);
+    heard(&mut held, &worker, true)?;
     if others > 0 {
         held.farm.wait_for(1 + others)?;
         let refused = wait_until(PATIENCE, || held.farm.log(&worker).contains("outcome refused"));
@@ -261,7 +308,7 @@ pub fn zombie(directory: &Path, others: usize) -> Result<()> {
         left.is_empty()
     });
     ensure!(swept.is_some(), "staging is left: {left:?}");
-    Ok(())
+    histories(&directory)
 }
 
 /// Staging directories (`jJOB-aATTEMPT-EXECUTOR`).

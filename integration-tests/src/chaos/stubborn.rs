@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    Sample,
+    Sample, histories,
     silence::{HELD, Held},
 };
 use crate::{
@@ -58,6 +58,7 @@ pub fn cancel(directory: &Path, count: usize) -> Result<Sample> {
         ensure!(over.is_some(), "the cancelled compose does not end");
         ensure!(text(&held.farm.show(&id), "status") == "TERMINATED", "{}", held.farm.show(&id));
     }
+    histories(directory)?;
     Ok(sample)
 }
 
@@ -82,5 +83,6 @@ pub fn interrupt(directory: &Path, count: usize) -> Result<Sample> {
         sample.add(until_dead(begin, &all)?);
         ensure!(ended.status == 1, "{}", ended.text());
     }
+    histories(directory)?;
     Ok(sample)
 }

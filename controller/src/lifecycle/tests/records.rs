@@ -6,7 +6,10 @@ use super::super::{
     AttemptRecord, AttemptResult, DecodeError, Exclusion, FailureClass, Header, JobRecord, JobState, KEPT_ATTEMPTS,
     Output, Status, Timestamp, Usage,
 };
-use super::{Event, Run, chain, fixture::failed};
+use super::{
+    Event, Run, chain,
+    fixture::{failed, succeeded},
+};
 
 fn full() -> JobRecord {
     let attempt = |number: u32| AttemptRecord {
@@ -113,4 +116,17 @@ fn long_texts_are_cut() {
     let size = run.compose.jobs[0].encode().len();
     assert!(size < 8192, "{size} bytes");
     assert!(!run.compose.jobs[0].reason.contains('\n'));
+}
+
+#[test]
+fn a_long_warning_keeps_its_beginning_and_its_cause() {
+    let mut run = Run::start(chain(1), false);
+    run.offer(0, 1);
+    let Event::Succeeded { fence, outputs, usage, .. } = succeeded(run.fence(0)) else { panic!() };
+    let long = format!("not kept: {}/ä: No space left on device", "directory/".repeat(400));
+    let warnings = vec!["short\n".into(), long];
+    run.ok(Event::Succeeded { fence, outputs, warnings, usage });
+    let kept = &run.compose.jobs[0].warnings;
+    assert_eq!((kept[0].as_str(), kept[1].chars().count()), ("short ", 121));
+    assert!(kept[1].starts_with("not kept: dir") && kept[1].ends_with("/ä: No space left on device"), "{}", kept[1]);
 }

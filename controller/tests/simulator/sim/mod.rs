@@ -9,6 +9,7 @@ mod engine;
 mod network;
 mod plans;
 mod random;
+mod regressions;
 mod sabotage;
 mod store;
 mod verdict;
@@ -16,6 +17,7 @@ mod worker;
 mod world;
 
 pub(crate) use plans::{Fate, chain_of, independent};
+pub(crate) use regressions::Regressions;
 pub(crate) use sabotage::Sabotage;
 pub(crate) use verdict::{Summary, run_seed};
 pub(crate) use world::{Profile, World};

@@ -128,7 +128,10 @@ impl<'a> Keeper<'a> {
         match written {
             Ok((size, files)) => {
                 self.context.counters.add("pack_index_bytes", size);
-                log!(self.context, "the records of {files} packages are kept for other composes");
+                log!(
+                    self.context,
+                    "the records of {files} packages are left for the worker to list for other composes"
+                );
             }
             Err(error) => self.give_up(&chain(&error)),
         }
