@@ -57,6 +57,7 @@ impl Farmed {
                 return ended;
             }
             assert!(Instant::now() < deadline, "never {words:?}: {}", ended.text());
+            assert_ne!(self.status(), "FINISHED", "a compose with a hole went on");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
