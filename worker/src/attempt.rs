@@ -130,6 +130,17 @@ pub(crate) async fn run(
     }
 }
 
+/// What a job reported, after what it left for other composes is kept, if it succeeded.
+async fn kept(order: &Order, mut report: Report) -> Report {
+    if let Ending::Success { warnings, .. } = &mut report.ending
+        && let Some(warning) = keep_records(order).await
+    {
+        // First: of many warnings only some are kept.
+        warnings.insert(0, warning);
+    }
+    report
+}
+
 /// Keeps what a successful job left for other composes. What a person should know of it is returned.
 async fn keep_records(order: &Order) -> Option<String> {
     let (volumes, job) = (order.volumes.clone(), order.job_name.clone());
@@ -212,20 +223,12 @@ async fn attempt(
             let ending = Ending::Failure(undermined(order, failure).await);
             return Ok(Report { ending, counters, cpu_ms, peak_memory });
         }
-        End::Reported(mut report) => {
-            if let Ending::Success { warnings, .. } = &mut report.ending
-                && let Some(warning) = keep_records(order).await
-            {
-                // First: of many warnings only some are kept.
-                warnings.insert(0, warning);
-            }
-            return Ok(report);
-        }
+        End::Reported(report) => return Ok(kept(order, report).await),
         End::Stopped(stop) => stop.failure,
         End::Broken(text) => RunnerError::infra(format!("{} reported nonsense: {text}", order.job_name)).into(),
         // The result may stand in the pipe though the exit was noticed first.
         End::Exited => match timeout(SHORT, last_report(&mut lines)).await {
-            Ok(Some(report)) => return Ok(report),
+            Ok(Some(report)) => return Ok(kept(order, report).await),
             Ok(None) | Err(_) => without_result(&order.job_name, exit),
         },
     };

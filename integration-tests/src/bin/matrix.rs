@@ -108,10 +108,14 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Points that a job may not reach: its worker may end it once it has its result, and how many checkpoints it makes
+/// depends on the time it takes.
+const MAY_MISS: [&str; 2] = ["job.result.after", "pkgset.checkpoint.due"];
+
 /// Points whose first passing was waited for, and where nobody was killed in any run. A later passing may not come.
 fn never_struck(results: &[matrix::Result]) -> Vec<String> {
     let mut struck = BTreeMap::<(String, &str), (bool, bool)>::new();
-    for result in results {
+    for result in results.iter().filter(|result| !MAY_MISS.contains(&result.case.point.as_str())) {
         let row = struck.entry((result.case.place(), &result.case.point)).or_default();
         *row = (row.0 || result.case.occurrence == 1, row.1 || result.struck);
     }

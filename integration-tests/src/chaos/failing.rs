@@ -37,6 +37,7 @@ pub fn composes(directory: &Path, count: usize) -> Result<Seen> {
     let config = Tiny::new(&directory.join("tiny")).write();
     let target = directory.join("composes");
     let point = format!("job.run.before[{BROKEN}]=error");
+    std::fs::create_dir_all(directory.join("farm"))?;
     let farm = Farm::start_with(&directory.join("farm"), 2, &[("TUTTI_FAILPOINTS", &point)]);
     let mut seen = Seen::default();
     for number in 0..count {
