@@ -322,12 +322,11 @@ impl Handle {
         let subject = self.inspect(compose_id.clone()).await?;
         let stop = self.tasks.stop();
         let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again", || stop.is_cancelled())).await;
-        let refusal =
-            looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))?;
-        if let Some(refusal) = refusal {
-            return Err(Status::failed_precondition(refusal));
+        match looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))? {
+            fsck::Look::Whole => self.ask(|reply| Command::Retry { compose_id, patterns, reply }).await,
+            fsck::Look::Refused(refusal) => Err(Status::failed_precondition(refusal)),
+            fsck::Look::BrokenOff => Err(Status::unavailable("the controller ends; hint: run this again later")),
         }
-        self.ask(|reply| Command::Retry { compose_id, patterns, reply }).await
     }
 
     pub(crate) async fn why(&self, compose_id: String, job: String) -> Result<Vec<String>, Status> {

@@ -20,7 +20,7 @@ use std::{fmt, ops::ControlFlow, path::PathBuf};
 
 use tutti_job::{Digest, Volumes};
 
-pub use refusal::{look, refusal};
+pub use refusal::{Look, look, refusal};
 pub use stored::{Loaded, StateFileError, copy_state, load};
 
 use crate::{

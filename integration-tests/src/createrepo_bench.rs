@@ -197,6 +197,8 @@ impl Bench<'_> {
         words.extend((!update.is_empty()).then(|| update.to_owned()));
         words.push(tree.display().to_string());
         let log = self.place.join("log");
+        // What making the trees and the peer's files left to be written is not this program's to wait for.
+        rustix::fs::sync();
         let cost = (self.measure)(&log, &words)?;
         if cost.status != 0 {
             bail!("{} ended with {}:\n{}", words.join(" "), cost.status, fs::read_to_string(&log)?);

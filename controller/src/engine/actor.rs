@@ -142,7 +142,8 @@ impl Actor {
                 live.tell_found(&mut self.recorder, now);
             }
             // What an embedded one is to go on with was looked at before.
-            if !live.compose.is_ended() && !self.embedded {
+            // One that is stopping offers and publishes nothing.
+            if !live.compose.is_ended() && !live.compose.is_stopping() && !self.embedded {
                 live.held = Some(Held::Looked);
             } else {
                 let pending = lifecycle::pending_effects(&live.compose, live.settled);
@@ -445,6 +446,7 @@ impl Actor {
         if self.trouble.is_some() {
             return;
         }
+        self.look_again();
         let now = now();
         let due: Vec<_> =
             self.offers.iter().filter(|(_, deadline)| **deadline <= now).map(|(key, _)| key.clone()).collect();

@@ -43,6 +43,8 @@ pub(super) struct Live {
     /// Why it is not gone on with: nothing is offered, verified, published or ended, and what workers say of it goes
     /// unheard (they say it again).
     pub(super) held: Option<Held>,
+    /// When parts of it were found to be gone last.
+    pub(super) looked_at: Option<std::time::Instant>,
     /// Why the latest link could not be moved at the end.
     pub(super) unlinked: Option<String>,
     /// Jobs that are being verified or published, so that no effect runs twice at once.
@@ -106,6 +108,7 @@ impl Live {
             unplaced: BTreeMap::new(),
             trouble: BTreeMap::new(),
             held: None,
+            looked_at: None,
             unlinked: None,
             busy: BTreeMap::new(),
             told: true,

@@ -5,12 +5,28 @@ use std::{ops::ControlFlow, path::Path};
 
 use super::{Depth, Finding, Severity, Subject, check};
 
-/// Looks, without reading contents, whether everything is there that finished jobs made; says what is not, and what to
-/// do. Blocks. `then` ends the advice: how to go on once all is back. When it `stops`, nothing is said.
-pub fn look(subject: &Subject, then: &str, stops: impl Fn() -> bool) -> Option<String> {
+/// What a look at a compose found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All is there.
+    Whole,
+    /// What is not, and what to do.
+    Refused(String),
+    /// It was broken off, and says nothing.
+    BrokenOff,
+}
+
+/// Looks, without reading contents, whether everything is there that finished jobs made. Blocks, at most until it
+/// `stops`. `then` ends the advice: how to go on once all is back.
+pub fn look(subject: &Subject, then: &str, stops: impl Fn() -> bool) -> Look {
     let mut watch = |_| if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let report = check(subject, Depth::Stat, &mut watch)?;
-    refusal(&subject.id, &subject.top, &report.findings, then)
+    match check(subject, Depth::Stat, &mut watch) {
+        None => Look::BrokenOff,
+        Some(report) => match refusal(&subject.id, &subject.top, &report.findings, then) {
+            None => Look::Whole,
+            Some(refusal) => Look::Refused(refusal),
+        },
+    }
 }
 
 /// As [`look`], of findings that are known.

@@ -57,7 +57,7 @@ impl Inner {
         let Some(owner) = &self.owner else { return Ok(()) };
         owner.check()?;
         // Work goes on with a file that has lost its name, and is lost with it.
-        match std::fs::symlink_metadata(&self.path) {
+        match std::fs::metadata(&self.path) {
             Ok(found) if found.ino() != self.inode => {
                 Err(StoreError::TakenOver { path: self.path.clone(), by: ANOTHER_FILE.to_owned() })
             }

@@ -199,7 +199,11 @@ impl Actor {
                 self.release(compose_id);
                 self.later(move |_| drop(reply.send(Ok(()))));
             }
-            Err(error) => drop(reply.send(Err(refused(&error)))),
+            Err(error) => {
+                // It has ended while it was held, say because its worker was lost: its end is to be told.
+                self.release(compose_id);
+                drop(reply.send(Err(refused(&error))));
+            }
         }
     }
 

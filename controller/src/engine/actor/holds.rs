@@ -1,14 +1,24 @@
 //! Composes that are not gone on with. After a restart each unended one is looked at first: somebody may have removed what
 //! its finished jobs made, which do not run again, and it would end as if it were whole.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::Actor;
 use crate::{
-    engine::{Command, live::Held, view},
-    fsck::{self, Keeper},
+    engine::{
+        Command,
+        live::{Held, Live},
+        view,
+    },
+    fsck::{self, Keeper, Look},
     lifecycle::{self, Event},
 };
+
+/// How often what is held is looked at again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 impl Actor {
     pub(super) fn keeper(&self) -> Keeper {
@@ -29,23 +39,39 @@ impl Actor {
             let then = format!("tutti retry {compose_id} goes on");
             let look = || fsck::look(&subject, &then, || stop.is_cancelled());
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
-            let refusal = looked.unwrap_or_else(|_| {
-                tracing::error!(compose_id, "looking at its files panicked; it is gone on with");
-                None
-            });
+            let refusal = match looked {
+                Ok(Look::Whole) => None,
+                Ok(Look::Refused(refusal)) => Some(refusal),
+                Ok(Look::BrokenOff) => return,
+                Err(_) => Some("looking at its files panicked\nhint: see the controller's log".to_owned()),
+            };
             handle.tell_blocking(Command::Looked { compose_id, refusal });
         });
     }
 
+    /// Looks again at what is held: its volume may have been away, or what was missing is back.
+    pub(super) fn look_again(&mut self) {
+        let damaged = |live: &&mut Live| matches!(live.held, Some(Held::Damaged(_)));
+        let due = |live: &&mut Live| live.looked_at.is_none_or(|at| at.elapsed() >= AGAIN);
+        let mut ids = Vec::new();
+        for live in self.composes.values_mut().filter(damaged).filter(due) {
+            live.looked_at = Some(Instant::now());
+            ids.push(live.id().to_owned());
+        }
+        ids.iter().for_each(|id| self.look(id));
+    }
+
     pub(super) fn looked(&mut self, compose_id: &str, refusal: Option<String>) {
-        let Some(live) = self.composes.get_mut(compose_id).filter(|live| live.held == Some(Held::Looked)) else {
-            return;
-        };
+        let Some(live) = self.composes.get_mut(compose_id).filter(|live| live.held.is_some()) else { return };
         let Some(reason) = refusal else {
             self.release(compose_id);
             return;
         };
         let held = Held::Damaged(reason);
+        live.looked_at = Some(Instant::now());
+        if live.held.as_ref() == Some(&held) {
+            return;
+        }
         tracing::error!(compose_id, reason = %held.reason(), "the compose is held");
         live.held = Some(held);
         self.tell_watchers(compose_id, None);
