@@ -1,10 +1,10 @@
 //! Frames of an earlier compose's metadata, which need not be compressed again.
 //!
 //! Composes of one target directory lie side by side, and most of a repository is as it was in the one before. A frame
-//! is copied when it unpacks to the very text that this job is about to write, and the same compressor made it: what
-//! the earlier compose was made of, with which options and by which version, and whether it is damaged or lies, makes no
-//! difference to any byte, but only to the time. So nothing of this is in the job's spec, and the earlier compose may
-//! vanish at any moment.
+//! is copied when it unpacks to the very text that this job is about to write, and its file says that the same compressor
+//! made it: what the earlier compose was made of, with which options and by which version, and whether it is damaged,
+//! makes no difference to any byte, but only to the time. So nothing of this is in the job's spec, and the earlier compose
+//! may vanish at any moment. That its file names its compressor truly is believed.
 
 use std::{
     collections::HashMap,
