@@ -147,17 +147,24 @@ async fn listed(target: &std::path::Path) -> Result<Vec<ComposeSummary>> {
     let mut composes = Vec::new();
     for id in embedded::composes(target)? {
         let top = target.join(&id);
-        if let Some(mut client) = embedded::running(&top).await
-            && let Ok(answer) = client.list(ListRequest {}).await
-        {
-            composes.extend(answer.into_inner().composes);
-            continue;
-        }
+        let trouble = match embedded::running(&top).await {
+            Ok(Some(mut client)) => match client.list(ListRequest {}).await {
+                Ok(answer) => {
+                    composes.extend(answer.into_inner().composes);
+                    continue;
+                }
+                // It has ended since.
+                Err(_) => String::new(),
+            },
+            Ok(None) => String::new(),
+            Err(stopped) => stopped.to_string().replace('\n', "; "),
+        };
         let written = std::fs::read_to_string(top.join("STATUS")).unwrap_or_default();
         composes.push(ComposeSummary {
             status: progress::status_of(written.trim()).into(),
             compose_dir: top.display().to_string(),
             compose_id: id,
+            trouble,
             ..ComposeSummary::default()
         });
     }

@@ -25,7 +25,7 @@ use tutti_worker::{Records, Shutdown, StateGuard, Worker, WorkerConfig, WorkerEr
 
 use crate::{
     compose,
-    connect::{self, Address},
+    connect::{self, Address, Stopped},
     progress::Reporter,
 };
 
@@ -114,9 +114,16 @@ pub(crate) fn composes(target: &Path) -> Result<Vec<String>> {
 }
 
 /// Connects to the process that composes in `top` right now, if there is one.
-pub(crate) async fn running(top: &Path) -> Option<ComposeServiceClient<Channel>> {
-    let address = fs::read_to_string(top.join(ADDRESS)).ok()?;
-    connect::connect(&address.trim().parse().ok()?).await.ok()
+///
+/// # Errors
+/// If that process is stopped.
+pub(crate) async fn running(top: &Path) -> Result<Option<ComposeServiceClient<Channel>>, Stopped> {
+    let address = fs::read_to_string(top.join(ADDRESS)).ok().and_then(|text| text.trim().parse().ok());
+    let Some(address) = address else { return Ok(None) };
+    match connect::connect(&address).await {
+        Ok(client) => Ok(Some(client)),
+        Err(error) => error.downcast::<Stopped>().map_or(Ok(None), Err),
+    }
 }
 
 /// What a worker of this process is given.
@@ -157,7 +164,8 @@ pub(crate) async fn reach(top: &Path, what: For<'_>, take_over: TakeOver) -> Res
     };
     let deadline = Instant::now() + BUSY;
     loop {
-        if let Some(client) = running(top).await {
+        let running = running(top).await.with_context(|| format!("cannot reach {}", top.display()))?;
+        if let Some(client) = running {
             return Ok(Reached::Running(client));
         }
         let error = match Embedded::start(top, work, take_over).await {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::json;
 use tonic::transport::Channel;
-use tutti_controller::fsck::{self, Depth, Finding, Report, Severity};
+use tutti_controller::fsck::{self, Depth, Finding, Report, Severity, Then};
 use tutti_proto::compose::{
     FsckFinding, FsckRequest, compose_service_client::ComposeServiceClient, fsck_response::Event,
 };
@@ -58,7 +58,8 @@ async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked>
     let target = place.target_dir.as_deref().context("--controller, --target-dir or --state-dir is needed")?;
     let id = &embedded::meant(target, id);
     let top = embedded::known_dir(target, id)?;
-    if let Some(client) = embedded::running(&top).await {
+    let running = embedded::running(&top).await.with_context(|| format!("cannot check {}", top.display()))?;
+    if let Some(client) = running {
         return remote(client, id, depth).await;
     }
     let state = top.join(embedded::STATE);
@@ -77,7 +78,7 @@ pub(crate) async fn refuse_damaged(top: &Path, id: &str) -> Result<()> {
     if let Some(subject) = loaded.subject {
         findings.extend(run_here(*subject, Depth::Stat).await?.findings);
     }
-    match fsck::refusal(id, top, &findings, "run this again") {
+    match fsck::refusal(id, top, &findings, &Then::GoesOn("run this again".to_owned())) {
         Some(refusal) => anyhow::bail!(refusal),
         None => Ok(()),
     }

@@ -142,9 +142,8 @@ fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guar
     // Daemons say what happens; commands only what must not be missed.
     let default = match command {
         Command::Controller(_) | Command::Worker(_) => "info",
-        // What ends badly is said at the end.
-        Command::Compose(args) if args.output.quiet => "off",
-        Command::Retry(args) if args.output.quiet => "off",
+        // What it waits for and what ends badly is said in words for people.
+        Command::Compose(_) | Command::Retry(_) => "off",
         _ => "error",
     };
     Ok(tutti_telemetry::init(&TelemetryOptions {

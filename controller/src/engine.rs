@@ -206,6 +206,11 @@ pub(crate) enum Command {
         compose_id: String,
         refusal: Option<String>,
     },
+    /// The tree of a compose was looked at, after all its jobs were over: what is gone, and what to do.
+    LookedAtEnd {
+        compose_id: String,
+        damage: Option<String>,
+    },
     /// Work on the volume is being tried again because of `text`; none: it went well.
     Trouble {
         compose_id: String,
@@ -321,7 +326,8 @@ impl Handle {
     pub(crate) async fn retry(&self, compose_id: String, patterns: Vec<String>) -> Result<Vec<String>, Status> {
         let subject = self.inspect(compose_id.clone()).await?;
         let stop = self.tasks.stop();
-        let looked = self.tasks.blocking(move || fsck::look(&subject, "run this again", || stop.is_cancelled())).await;
+        let then = fsck::Then::GoesOn("run this again".to_owned());
+        let looked = self.tasks.blocking(move || fsck::look(&subject, &then, || stop.is_cancelled())).await;
         match looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))? {
             fsck::Look::Whole => self.ask(|reply| Command::Retry { compose_id, patterns, reply }).await,
             fsck::Look::Refused(refusal) => Err(Status::failed_precondition(refusal)),

@@ -20,7 +20,7 @@ use std::{fmt, ops::ControlFlow, path::PathBuf};
 
 use tutti_job::{Digest, Volumes};
 
-pub use refusal::{Look, look, refusal};
+pub use refusal::{Look, Then, look, refusal};
 pub use stored::{Loaded, StateFileError, copy_state, load};
 
 use crate::{
@@ -206,10 +206,18 @@ impl Report {
 
 /// Checks a compose. Blocks; `None` when the watcher broke it off.
 pub fn check(subject: &Subject, depth: Depth, watch: Watcher<'_>) -> Option<Report> {
+    let history = observe::history(subject, watch)?;
+    let mut report = check_files(subject, depth, watch)?;
+    report.findings.extend(history);
+    report.sort();
+    Some(report)
+}
+
+/// As [`check`], but for the history, which tells of the past.
+fn check_files(subject: &Subject, depth: Depth, watch: Watcher<'_>) -> Option<Report> {
     let mut findings = state::records(subject);
     let places = observe::places(subject);
     findings.extend(state::places(subject, &places));
-    findings.extend(observe::history(subject, watch)?);
     let expected = expected::expected(subject, depth, &mut findings, watch)?;
     let observed = observe::observe(subject, &expected, depth, watch)?;
     findings.extend(compare::compare(subject, &expected, &observed.seen));

@@ -161,6 +161,7 @@ fn compose_change(compose: &Compose, header: &Header, plan: Option<Digest>) -> C
         stopping: header.stopping,
         started: header.started_at.is_some(),
         ended: header.ended_at.is_some(),
+        damage: header.damage.clone(),
     }
 }
 

@@ -162,6 +162,11 @@ pub enum Event {
         /// The attempt.
         fence: Fence,
     },
+    /// What was published was looked at, after all jobs were over.
+    Looked {
+        /// What is gone, and what to do; none: all is there.
+        damage: Option<String>,
+    },
 }
 
 /// What is to be done once the changes are stored.
@@ -204,6 +209,8 @@ pub enum Effect {
         /// The status.
         status: Status,
     },
+    /// All jobs are over and nothing required failed: look whether all stands in the tree that was published.
+    Look,
     /// Nothing runs any more: latest link, last status, summary.
     Finish {
         /// The status.

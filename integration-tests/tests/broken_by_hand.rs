@@ -196,6 +196,57 @@ fn published_directory_removed_before_resume() {
     let _ = paused.ask("fsck", &["--checksums"]).expect(0);
 }
 
+/// Finished jobs do not run again: what was removed meanwhile is missed before the compose is called finished.
+#[test]
+fn published_files_removed_while_the_compose_runs() {
+    for gone in ["compose/Server/x86_64/os/Packages", "COMPOSE_ID"] {
+        let mut paused = paused("hand-hole", REPO);
+        paused.until_published(LINK);
+        let (there, away) = (paused.compose.directory().join(gone), paused.scratch.join("away"));
+        fs::rename(&there, &away).unwrap();
+        let ended = paused.go_on(1);
+        let names = ["cannot finish ", gone, "is missing", "hint: ", "ends it"];
+        says(&ended, &names);
+        assert_eq!(paused.compose.status(), "DOOMED");
+        let links = || {
+            fs::read_dir(paused.compose.target())
+                .unwrap()
+                .filter(|item| item.as_ref().unwrap().file_name().to_string_lossy().starts_with("latest-"))
+        };
+        assert_eq!(links().count(), 0, "{gone}");
+        says(&paused.ask("show", &[]).expect(0), &names);
+        says(&paused.ask("fsck", &[]).expect(1), &names);
+        says(&paused.ask("retry", &[]).expect(1), &["cannot go on with ", gone]);
+        // As the advice says.
+        fs::rename(&away, &there).unwrap();
+        let _ = paused.ask("retry", &[]).expect(0);
+        assert_eq!(paused.compose.status(), "FINISHED");
+        assert_eq!(links().count(), 1, "{gone}");
+        let _ = paused.ask("fsck", &["--checksums"]).expect(0);
+    }
+}
+
+/// Who asks a program that is stopped is told so, and does not wait.
+#[test]
+fn a_compose_that_is_stopped() {
+    let mut paused = paused("hand-stopped", REPO);
+    let process = pid(paused.live.id());
+    kill_process(process, Signal::STOP).unwrap();
+    let hint = format!("kill -CONT {} lets it go on", paused.live.id());
+    for (command, further) in
+        [("show", &[][..]), ("why", &[REPO][..]), ("logs", &[REPO][..]), ("retry", &[]), ("cancel", &[]), ("fsck", &[])]
+    {
+        says(&paused.ask(command, further).expect(1), &["which is stopped", &hint]);
+    }
+    says(&paused.resume().expect(1), &["which is stopped", &hint]);
+    let mut list = tutti(["list", "--target-dir"]);
+    list.arg(paused.compose.target());
+    says(&run(list).expect(0), &["which is stopped", &hint]);
+    kill_process(process, Signal::CONT).unwrap();
+    let _ = paused.go_on(0);
+    assert_eq!(paused.compose.status(), "FINISHED");
+}
+
 #[test]
 fn package_changed_behind_its_back_before_it_is_linked() {
     for (name, change) in [

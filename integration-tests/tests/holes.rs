@@ -144,3 +144,31 @@ fn a_compose_that_is_held_can_be_cancelled() {
     farmed.until(&["list"], &["TERMINATED", " ended "]);
     assert_eq!(farmed.status(), "TERMINATED");
 }
+
+/// Nobody looks again but at the end.
+#[test]
+fn a_compose_with_a_hole_is_not_called_finished() {
+    let farmed =
+        farmed("hole-end", |scratch| format!("job.run.before[{JOB}]=pause-file({})", scratch.join("go").display()));
+    let Farmed { scratch, farm, id } = &farmed;
+    let done = |event: &serde_json::Value| {
+        text(event, "name") == "link.Everything.x86_64" && text(event, "state") == "published"
+    };
+    let mut live = farm::watch(farm, id);
+    live.wait_for(LIMIT, done);
+    let (there, away) = (farmed.top().join(OTHERS), scratch.join("away"));
+    fs::rename(&there, &away).unwrap();
+    write(&scratch.join("go"), "");
+    assert_eq!(live.finish(LIMIT).status, 1);
+    assert_eq!(farmed.status(), "DOOMED");
+    let words = ["cannot finish ", OTHERS, "is missing, with ", "hint: ", &format!("tutti retry {id} ends it")];
+    says(&farm.client(&["list"]).expect(0).stdout, &[&words[..], &["DOOMED"]].concat());
+    says(&farm.client(&["show", id]).expect(0).stdout, &[&words[..], &["Trouble: "]].concat());
+    says(&farm.client(&["retry", id]).expect(1).stderr, &["cannot go on with ", OTHERS]);
+    says(&farm.client(&["fsck", id]).expect(1).stdout, &words);
+    // As the advice says.
+    fs::rename(&away, &there).unwrap();
+    says(&farm.client(&["retry", id]).expect(0).stderr, &[&format!("{id} goes on")]);
+    assert_eq!(farmed.status(), "FINISHED");
+    let _ = farm.client(&["fsck", "--checksums", id]).expect(0);
+}

@@ -18,6 +18,8 @@ pub(crate) struct Plain {
     shown: BTreeMap<u32, i32>,
     /// What was last shown of why a job stands still.
     waits: BTreeMap<u32, String>,
+    /// Whether a full disk was told of.
+    full: bool,
 }
 
 impl Plain {
@@ -30,10 +32,11 @@ impl Plain {
             total: 0,
             shown: BTreeMap::new(),
             waits: BTreeMap::new(),
+            full: false,
         }
     }
 
-    /// Failures and the end only.
+    /// Failures, what everything waits for, and the end only.
     pub(crate) fn quiet() -> Self {
         Self { quiet: true, ..Self::new() }
     }
@@ -101,10 +104,13 @@ impl Reporter for Plain {
     fn job(&mut self, job: &Job, news: bool) -> Result<()> {
         // Why it stands still is news, once.
         let waits = Some(&job.phase).filter(|phase| phase.starts_with("waits: "));
-        if self.waits.get(&job.number) != waits && !self.quiet {
+        if self.waits.get(&job.number) != waits {
+            let says = !self.quiet || self.waits.is_empty();
             match waits {
                 Some(text) => {
-                    errln!("[{}/{}] {} {text}", self.done, self.total, job.name);
+                    if says {
+                        errln!("[{}/{}] {} {text}", self.done, self.total, job.name);
+                    }
                     self.waits.insert(job.number, text.clone())
                 }
                 None => self.waits.remove(&job.number),
@@ -114,7 +120,8 @@ impl Reporter for Plain {
             return Ok(());
         }
         let failed = job.state == i32::from(JobState::Failed);
-        if (news && !self.quiet) || failed {
+        let full = job.failure_class == "ENOSPC" && !std::mem::replace(&mut self.full, true);
+        if (news && !self.quiet) || failed || full {
             if let Some(line) = job_line(job) {
                 errln!("[{}/{}] {line}", self.done, self.total);
             }

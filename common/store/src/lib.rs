@@ -47,7 +47,7 @@ pub use crate::compact::{CompactionPolicy, Compactor};
 pub use crate::error::{ErrorKind, StoreError};
 pub use crate::leader::{Campaign, Epoch, Fence, Leadership, campaign};
 pub use crate::memory::{MemoryStore, TxnFault};
-pub use crate::owner::TakeOver;
+pub use crate::owner::{TakeOver, is_stopped};
 pub use crate::redb::RedbStore;
 pub use crate::store::{StateStore, StateStoreExt, WatchSource};
 pub use crate::types::{

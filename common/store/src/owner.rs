@@ -63,6 +63,7 @@
 
 mod files;
 mod process;
+pub use self::process::is_stopped;
 mod record;
 #[cfg(test)]
 mod tests;

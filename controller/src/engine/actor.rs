@@ -259,6 +259,7 @@ impl Actor {
                 drop(reply.send(self.live(&compose_id).map(|live| view::subject(live, self.keeper()))));
             }
             Command::Looked { compose_id, refusal } => self.looked(&compose_id, refusal),
+            Command::LookedAtEnd { compose_id, damage } => self.looked_at_end(&compose_id, damage),
             Command::Workers { reply } => {
                 let names = view::running_names(&self.composes);
                 drop(reply.send(Ok(self.workers.list(&names))));

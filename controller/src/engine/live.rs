@@ -43,6 +43,8 @@ pub(super) struct Live {
     /// Why it is not gone on with: nothing is offered, verified, published or ended, and what workers say of it goes
     /// unheard (they say it again).
     pub(super) held: Option<Held>,
+    /// What is to become of it is being looked at, since all its jobs are over; and whether to look once more after that.
+    pub(super) looking: Option<Again>,
     /// When parts of it were found to be gone last.
     pub(super) looked_at: Option<std::time::Instant>,
     /// Why the latest link could not be moved at the end.
@@ -85,6 +87,13 @@ impl Held {
     }
 }
 
+/// Whether something changed since a look began, so that what it finds says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    Yes,
+}
+
 /// Disk work under way for one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Busy {
@@ -108,6 +117,7 @@ impl Live {
             unplaced: BTreeMap::new(),
             trouble: BTreeMap::new(),
             held: None,
+            looking: None,
             looked_at: None,
             unlinked: None,
             busy: BTreeMap::new(),
@@ -139,7 +149,8 @@ impl Live {
     pub(super) fn own_trouble(&self) -> String {
         let held = self.held.as_ref().map(Held::reason);
         let ending = || self.trouble.get(&None).filter(|_| self.compose.is_ended() && !self.settled).cloned();
-        held.or_else(ending).or_else(|| self.unlinked.clone()).unwrap_or_default()
+        let damage = || Some(self.compose.header.damage.clone()).filter(|damage| !damage.is_empty());
+        held.or_else(ending).or_else(damage).or_else(|| self.unlinked.clone()).unwrap_or_default()
     }
 
     /// Tells the history once what was found in the store, before anything changes.

@@ -46,6 +46,7 @@ pub(super) fn stored(what: Stored) -> Pair {
             Cause::Cancel => pair!("engine.store", "cancel"),
             Cause::Retry => pair!("engine.store", "retry"),
             Cause::KilledConfirmed => pair!("engine.store", "killed"),
+            Cause::Looked => pair!("engine.store", "looked"),
         },
     }
 }
@@ -59,6 +60,7 @@ pub(super) fn effect(effect: &Effect) -> Pair {
         Effect::Verify { .. } => pair!("engine.effect", "verify"),
         Effect::Publish { .. } => pair!("engine.effect", "publish"),
         Effect::WriteStatus { .. } => pair!("engine.effect", "status"),
+        Effect::Look => pair!("engine.effect", "look"),
         Effect::Finish { .. } => pair!("engine.effect", "finish"),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use super::{Depth, Finding, Severity, Subject, check};
+use super::{Depth, Finding, Severity, Subject, check_files};
 
 /// What a look at a compose found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +16,20 @@ pub enum Look {
     BrokenOff,
 }
 
+/// What a compose cannot do while something is gone, and what does it once all is back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Be gone on with.
+    GoesOn(String),
+    /// End as finished.
+    Ends(String),
+}
+
 /// Looks, without reading contents, whether everything is there that finished jobs made. Blocks, at most until it
-/// `stops`. `then` ends the advice: how to go on once all is back.
-pub fn look(subject: &Subject, then: &str, stops: impl Fn() -> bool) -> Look {
+/// `stops`.
+pub fn look(subject: &Subject, then: &Then, stops: impl Fn() -> bool) -> Look {
     let mut watch = |_| if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match check(subject, Depth::Stat, &mut watch) {
+    match check_files(subject, Depth::Stat, &mut watch) {
         None => Look::BrokenOff,
         Some(report) => match refusal(&subject.id, &subject.top, &report.findings, then) {
             None => Look::Whole,
@@ -30,13 +39,17 @@ pub fn look(subject: &Subject, then: &str, stops: impl Fn() -> bool) -> Look {
 }
 
 /// As [`look`], of findings that are known.
-pub fn refusal(id: &str, top: &Path, findings: &[Finding], then: &str) -> Option<String> {
+pub fn refusal(id: &str, top: &Path, findings: &[Finding], then: &Then) -> Option<String> {
     let ours = |finding: &&Finding| finding.severity == Severity::Error && is_made(&finding.path);
     let damaged: Vec<&Finding> = findings.iter().filter(ours).collect();
     let first = damaged.first()?;
     let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };
+    let (cannot, then) = match then {
+        Then::GoesOn(then) => ("go on with", then),
+        Then::Ends(then) => ("finish", then),
+    };
     Some(format!(
-        "cannot go on with {id}: {} in {} {}{more}\nhint: {}\nhint: tutti fsck {id} lists all; once all is back in its place, {then}",
+        "cannot {cannot} {id}: {} in {} {}{more}\nhint: {}\nhint: tutti fsck {id} lists all; once all is back in its place, {then}",
         first.path,
         top.display(),
         first.what,
@@ -46,5 +59,5 @@ pub fn refusal(id: &str, top: &Path, findings: &[Finding], then: &str) -> Option
 
 /// Whether jobs made it, and others read it or users get it.
 fn is_made(path: &str) -> bool {
-    path == "compose" || path.starts_with("compose/") || path.starts_with("work")
+    ["compose", "COMPOSE_ID"].contains(&path) || path.starts_with("compose/") || path.starts_with("work")
 }

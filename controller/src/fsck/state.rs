@@ -29,6 +29,11 @@ pub(super) fn records(subject: &Subject) -> Vec<Finding> {
         let advice = format!("{} goes on with it", subject.keeper.again(&subject.id));
         findings.push(Finding::new(Severity::Note, "STATUS", what, advice));
     }
+    if !subject.header.damage.is_empty() {
+        let what = format!("says {}, for when its jobs were over: {}", subject.header.status, subject.header.damage);
+        let advice = "mend what else is found here, then do as it says".to_owned();
+        findings.push(Finding::new(Severity::Note, "STATUS", what, advice));
+    }
     let ended = subject.header.ended_at.is_some();
     for (job, record) in subject.plan.jobs.iter().zip(&subject.jobs) {
         let state = record.state.as_str();

@@ -212,6 +212,13 @@ impl Replay<'_> {
         {
             self.broken(Invariant::I4, line, format!("an ended compose changed by {:?}", line.cause));
         }
+        let whole = change.ended && change.status.starts_with("FINISHED");
+        if whole && !matches!(line.cause, Cause::Looked | Cause::Found) {
+            self.broken(Invariant::I6, line, format!("it is {} and nobody looked at its tree", change.status));
+        }
+        if whole && !change.damage.is_empty() {
+            self.broken(Invariant::I6, line, format!("it is {}, but {}", change.status, change.damage));
+        }
         if change.stopping && !change.cancelled && !(change.fail_fast && change.doomed_by.is_some()) {
             self.broken(
                 Invariant::I7,
@@ -418,7 +425,8 @@ impl Replay<'_> {
         }
         let moves = states.iter().any(|state| !state.is_terminal() && *state != JobState::Waiting);
         let unsure = self.gaps || self.jobs.values().any(|job| job.unsure);
-        if !header.ended && header.started && (open == 0 || !moves) && !unsure {
+        // With none open, its controller looks at the tree.
+        if !header.ended && header.started && open > 0 && !moves && !unsure {
             self.broken(Invariant::I3, last, format!("nobody owns the compose: {open} jobs are open, none can move"));
         }
         if self.expect.ended && !header.ended {

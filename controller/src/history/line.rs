@@ -68,6 +68,9 @@ pub struct ComposeChange {
     pub started: bool,
     /// Nothing runs any more.
     pub ended: bool,
+    /// What is gone of the tree.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub damage: String,
 }
 
 impl ComposeChange {
@@ -208,6 +211,8 @@ causes! {
     Retry => Event::Retry { .. },
     /// An attempt ended as told.
     KilledConfirmed => Event::KilledConfirmed { .. },
+    /// The tree was looked at.
+    Looked => Event::Looked { .. },
 }
 
 impl Line {

@@ -67,6 +67,9 @@ impl Run {
         self.recorder.change(&self.compose, cause, &changes, Timestamp(5));
         self.compose.absorb(changes);
         self.store();
+        if self.compose.is_to_be_looked_at() {
+            self.tell(Event::Looked { damage: None });
+        }
     }
 
     fn store(&mut self) {
@@ -197,6 +200,11 @@ fn add(lines: &mut Vec<Line>, of: usize, alter: impl FnOnce(&mut JobChange)) {
     let mut line = Line { seq, epoch, revision, batch: seq, ..lines[of].clone() };
     alter(job_of(&mut line).unwrap());
     lines.push(line);
+}
+
+/// The line that says the end.
+fn position_of_end(lines: &[Line]) -> usize {
+    lines.iter().position(|line| matches!(&line.change, Change::Compose(change) if change.ended)).unwrap()
 }
 
 #[test]
@@ -424,6 +432,18 @@ fn i6_what_was_not_verified_is_caught() {
             },
         ],
     );
+}
+
+#[test]
+fn i6_an_end_of_a_tree_that_nobody_looked_at_is_caught() {
+    let of = position_of_end(&good_end());
+    let mut lines = good_end();
+    lines[of].cause = Cause::Published;
+    assert_eq!(found(&lines, true), [Invariant::I6]);
+    let mut lines = good_end();
+    let Change::Compose(change) = &mut lines[of].change else { panic!("{:?}", lines[of]) };
+    change.damage = "compose is missing".into();
+    assert_eq!(found(&lines, true), [Invariant::I6], "what was found is not heeded");
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
         Event::Cancel => cancel(t)?,
         Event::Retry { jobs } => retry::retry(t, &jobs)?,
         Event::KilledConfirmed { fence } => killed(t, fence),
+        Event::Looked { damage } => t.looked(damage.as_deref()),
     }
     Ok(transition.finish())
 }
@@ -311,6 +312,7 @@ fn cancel(t: &mut Transition<'_>) -> Applied {
 fn killed(t: &mut Transition<'_>, fence: Fence) {
     if t.is_current(fence) && t.state(fence.job) != JobState::Verifying {
         t.give_back(fence, AttemptResult::Cancelled, "the attempt was told to end", 0);
+        t.effects.push(Effect::SendCommit { fence });
     }
 }
 
@@ -338,6 +340,8 @@ pub fn pending_effects(compose: &Compose, settled: bool) -> Vec<Effect> {
     }
     if compose.is_ended() {
         effects.push(Effect::Finish { status });
+    } else if compose.is_to_be_looked_at() {
+        effects.push(Effect::Look);
     }
     effects
 }

@@ -69,6 +69,8 @@ struct StoredHeader {
     ended_at: Option<i64>,
     #[prost(bool, tag = "8")]
     stopping: bool,
+    #[prost(string, tag = "9")]
+    damage: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -250,6 +252,7 @@ impl Header {
             created_at: self.created_at.0,
             started_at: self.started_at.map(|time| time.0),
             ended_at: self.ended_at.map(|time| time.0),
+            damage: self.damage.clone(),
         })
     }
 
@@ -268,6 +271,7 @@ impl Header {
             created_at: Timestamp(stored.created_at),
             started_at: stored.started_at.map(Timestamp),
             ended_at: stored.ended_at.map(Timestamp),
+            damage: stored.damage,
         })
     }
 }

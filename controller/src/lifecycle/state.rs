@@ -210,9 +210,16 @@ pub struct Header {
     pub started_at: Option<Timestamp>,
     /// When nothing ran any more.
     pub ended_at: Option<Timestamp>,
+    /// What was gone of the tree when all jobs were over, and what to do; empty: nothing.
+    pub damage: String,
 }
 
 impl Header {
+    /// Whether it has ended though all its jobs may be done: only its tree was not whole, or not looked at.
+    pub fn may_be_looked_at_again(&self) -> bool {
+        self.ended_at.is_some() && (self.cancelled || !self.damage.is_empty())
+    }
+
     /// Whether it is stored after the records of its jobs, where all do not fit in one transaction. One that says the
     /// end must not be there before the jobs that ended. Any other must be: jobs that were cancelled, or that came back
     /// by a retry, would be found in a compose that knows nothing of it.
@@ -549,6 +556,11 @@ impl Compose {
     /// Whether no new attempt may begin: cancelled, or doomed with `--fail-fast`.
     pub fn is_stopping(&self) -> bool {
         self.header.stopping
+    }
+
+    /// Whether all jobs are over, and what they made is still to be looked at.
+    pub fn is_to_be_looked_at(&self) -> bool {
+        self.open == 0 && !self.is_ended() && self.header.started_at.is_some()
     }
 
     /// Whether nothing runs or waits.

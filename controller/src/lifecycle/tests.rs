@@ -29,6 +29,8 @@ fn a_job_from_ready_to_published() {
     assert_eq!(run.ok(Event::Published { job: 0 }), []);
     run.finish(1);
     assert_eq!(run.states(), "PP");
+    assert!(!run.compose.is_ended(), "nobody has looked at the tree");
+    run.ok(Event::Looked { damage: None });
     assert_eq!(run.compose.header.status, Status::Finished);
     assert!(run.compose.is_ended());
 }
@@ -39,7 +41,13 @@ fn the_last_job_finishes_the_compose() {
     assert_eq!(run.first, [Effect::WriteStatus { status: Status::Started }]);
     run.commit(0);
     let status = Status::Finished;
-    assert_eq!(run.ok(Event::Published { job: 0 }), [Effect::WriteStatus { status }, Effect::Finish { status }]);
+    assert_eq!(run.ok(Event::Published { job: 0 }), [Effect::Look]);
+    let started = Status::Started;
+    assert_eq!(pending_effects(&run.compose, false), [Effect::WriteStatus { status: started }, Effect::Look]);
+    assert_eq!(run.quiet(Event::Loaded), [Effect::Look], "also of a controller that is started again");
+    let ends = run.ok(Event::Looked { damage: None });
+    assert_eq!(ends, [Effect::WriteStatus { status }, Effect::Finish { status }]);
+    assert_eq!(run.quiet(Event::Looked { damage: Some("late".into()) }), []);
     assert_eq!(pending_effects(&run.compose, false), [Effect::WriteStatus { status }, Effect::Finish { status }]);
     assert_eq!(pending_effects(&run.compose, true), [], "what has ended for all to see is left alone");
     assert!(run.apply(Event::Cancel).is_err());
@@ -55,10 +63,33 @@ fn jobs_without_tree_outputs_are_published_at_once() {
     let fence = run.fence(0);
     run.ok(succeeded(fence));
     let status = Status::Finished;
-    assert_eq!(
-        run.ok(Event::VerifiedOk { fence }),
-        [Effect::SendCommit { fence }, Effect::WriteStatus { status }, Effect::Finish { status }]
-    );
+    assert_eq!(run.ok(Event::VerifiedOk { fence }), [Effect::SendCommit { fence }, Effect::Look]);
+    let ends = run.ok(Event::Looked { damage: None });
+    assert_eq!(ends, [Effect::WriteStatus { status }, Effect::Finish { status }]);
+}
+
+#[test]
+fn a_compose_with_a_hole_is_doomed_until_that_is_mended() {
+    let mut run = Run::start(chain(2), false);
+    run.finish(0);
+    assert_eq!(run.quiet(Event::Looked { damage: Some("early".into()) }), [], "a job is open");
+    run.finish(1);
+    let status = Status::Doomed;
+    let damage = Some("compose/V0 is missing".into());
+    let ends = run.ok(Event::Looked { damage: damage.clone() });
+    assert_eq!(ends, [Effect::WriteStatus { status }, Effect::Finish { status }]);
+    assert!(run.apply(Event::Retry { jobs: vec![0] }).is_err(), "its jobs are done");
+    let status = Status::Started;
+    assert_eq!(run.ok(Event::Retry { jobs: vec![] }), [Effect::WriteStatus { status }, Effect::Look]);
+    run.ok(Event::Looked { damage });
+    assert_eq!(run.compose.header.status, Status::Doomed);
+    run.ok(Event::Retry { jobs: vec![] });
+    run.ok(Event::Cancel);
+    assert_eq!((run.compose.header.status, run.compose.is_ended()), (Status::Terminated, true));
+    run.ok(Event::Retry { jobs: vec![] });
+    run.ok(Event::Looked { damage: None });
+    let header = &run.compose.header;
+    assert_eq!((header.status, header.damage.as_str(), run.states().as_str()), (Status::Finished, "", "PP"));
 }
 
 #[test]
@@ -285,6 +316,7 @@ fn failable_failures_leave_it_incomplete() {
     assert_eq!(run.compose.header.status, Status::Started);
     run.finish(3);
     run.finish(4);
+    run.ok(Event::Looked { damage: None });
     assert_eq!((run.states().as_str(), run.compose.header.status), ("FSSPP", Status::FinishedIncomplete));
 }
 
@@ -301,7 +333,8 @@ fn fail_fast_cancels_the_rest() {
     assert_eq!(run.states(), "FSSUX");
     assert!(pending_effects(&run.compose, false).contains(&Effect::CancelAttempt { fence: running }));
     let status = Status::Doomed;
-    assert_eq!(run.ok(Event::KilledConfirmed { fence: running }), [Effect::Finish { status }]);
+    let answer = Effect::SendCommit { fence: running };
+    assert_eq!(run.ok(Event::KilledConfirmed { fence: running }), [answer, Effect::Finish { status }]);
     assert_eq!(run.states(), "FSSXX");
 }
 

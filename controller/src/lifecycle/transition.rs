@@ -14,6 +14,8 @@ use crate::plan::{Need, PlanJob};
 /// Longest cause kept with an attempt, and longest reason and hint kept with a job, in characters.
 const CAUSE: usize = 120;
 const REASON: usize = 400;
+/// Longest account of what is gone of a tree, in characters.
+const DAMAGE: usize = 1500;
 
 pub(super) struct Transition<'a> {
     pub(super) compose: &'a Compose,
@@ -21,6 +23,8 @@ pub(super) struct Transition<'a> {
     pub(super) header: Header,
     pub(super) effects: Vec<Effect>,
     changed: BTreeMap<u32, JobRecord>,
+    /// What was published has been looked at.
+    looked: bool,
     /// Changes of [`Compose::unmet`], for dependents of jobs whose state changed.
     unmet: BTreeMap<u32, i64>,
     open: i64,
@@ -43,6 +47,7 @@ impl<'a> Transition<'a> {
             header: compose.header.clone(),
             effects: Vec::new(),
             changed: BTreeMap::new(),
+            looked: false,
             unmet: BTreeMap::new(),
             open: 0,
         }
@@ -131,13 +136,30 @@ impl<'a> Transition<'a> {
         self.set_state(job, JobState::Ready);
     }
 
-    /// Ends the compose when no job is open.
-    fn end(&mut self) {
+    /// Whether all jobs are over, and the compose has not ended.
+    fn may_end(&self) -> bool {
         let open = i64::try_from(self.compose.open).unwrap_or(i64::MAX).saturating_add(self.open);
-        if open > 0 || self.header.ended_at.is_some() || self.header.started_at.is_none() {
+        open <= 0 && self.header.ended_at.is_none() && self.header.started_at.is_some()
+    }
+
+    /// Takes note of what a look at the tree found. One that was begun before a retry says nothing.
+    pub(super) fn looked(&mut self, damage: Option<&str>) {
+        if self.may_end() {
+            self.looked = true;
+            self.header.damage = damage.map(|damage| cut_within(damage, DAMAGE)).unwrap_or_default();
+        }
+    }
+
+    /// Ends the compose when no job is open. Nobody is told that it is whole before that was looked at.
+    fn end(&mut self) {
+        if !self.may_end() {
             return;
         }
         let status = self.final_status();
+        if matches!(status, Status::Finished | Status::FinishedIncomplete) && !self.looked {
+            self.effects.push(Effect::Look);
+            return;
+        }
         if status != self.header.status {
             self.header.status = status;
             self.effects.push(Effect::WriteStatus { status });
@@ -161,6 +183,7 @@ impl<'a> Transition<'a> {
         }
         match (cancelled, incomplete) {
             (true, _) => Status::Terminated,
+            _ if !self.header.damage.is_empty() => Status::Doomed,
             (false, true) => Status::FinishedIncomplete,
             (false, false) => Status::Finished,
         }

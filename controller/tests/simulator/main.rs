@@ -56,7 +56,10 @@ fn r1_r2_every_schedule_ends_as_if_undisturbed() {
     }
     println!("{sum:?}");
     if seeds >= SEEDS {
-        assert!(sum.stale > 10 && sum.poisoned > 10 && sum.late_accepted > 10 && sum.late_refused > 10, "{sum:?}");
+        assert!(
+            sum.stale > 10 && sum.poisoned > 10 && sum.holes > 10 && sum.late_accepted > 10 && sum.late_refused > 10,
+            "{sum:?}"
+        );
         assert!(sum.retries > 10 && sum.epochs > seeds && sum.commits > seeds, "{sum:?}");
     }
 }
@@ -71,6 +74,7 @@ struct Sum {
     late_refused: u64,
     retries: u64,
     commits: u64,
+    holes: u64,
 }
 
 fn sim_sum() -> Sum {
@@ -88,6 +92,7 @@ impl Sum {
         self.late_refused += u64::from(counts.late_refused);
         self.retries += u64::from(counts.retries);
         self.commits += u64::from(counts.commits);
+        self.holes += u64::from(counts.holes);
     }
 }
 

@@ -107,6 +107,11 @@ pub(super) fn hint(record: &Record) -> &'static str {
     }
 }
 
+/// Whether that process of this host is stopped, by Ctrl-Z or a debugger: it answers nobody until it goes on.
+pub fn is_stopped(process: u32) -> bool {
+    stat(process).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
 /// Start of a process in ticks since boot.
 #[cfg(test)]
 pub(super) fn started(process: u32) -> Option<u64> {

@@ -209,23 +209,36 @@ impl Actor {
 
     /// Opens new attempts, of a compose of which all was there a moment ago: see [`crate::engine::Handle::retry`].
     pub(super) fn retry(&mut self, compose_id: &str, patterns: &[String], reply: Reply<Vec<String>>) {
-        let was_held = self.release(compose_id);
-        let (jobs, names) = match self.jobs_to_retry(compose_id, patterns) {
+        let dead = match self.jobs_to_retry(compose_id, patterns) {
             Ok(found) => found,
             // That it goes on is what was asked for.
-            Err(_) if was_held && patterns.is_empty() => {
+            Err(_) if patterns.is_empty() && self.release(compose_id) => {
                 return self.later(move |_| drop(reply.send(Ok(Vec::new()))));
             }
             Err(error) => return drop(reply.send(Err(error))),
         };
+        self.release(compose_id);
+        // Of all, those are left out that others have gone on without.
+        let jobs = if patterns.is_empty() { Vec::new() } else { dead.clone() };
         match self.apply(compose_id, Event::Retry { jobs }) {
-            Ok(()) => self.later(move |_| drop(reply.send(Ok(names)))),
+            Ok(()) => {
+                let names = self.names_of_living(compose_id, &dead);
+                self.later(move |_| drop(reply.send(Ok(names))));
+            }
             Err(error) => drop(reply.send(Err(refused(&error)))),
         }
     }
 
-    /// Numbers and names of the jobs that the patterns name and that did not succeed.
-    fn jobs_to_retry(&self, compose_id: &str, patterns: &[String]) -> Result<(Vec<u32>, Vec<String>), Status> {
+    /// Names of those jobs that came back.
+    fn names_of_living(&self, compose_id: &str, jobs: &[u32]) -> Vec<String> {
+        let Some(live) = self.composes.get(compose_id) else { return Vec::new() };
+        let lives = |job: &&u32| live.compose.job(**job).is_some_and(|record| !record.state.is_dead());
+        let planned = jobs.iter().filter(lives).filter_map(|job| live.plan_job(*job));
+        planned.map(|job| job.name.to_string()).collect()
+    }
+
+    /// Numbers of the jobs that the patterns name and that did not succeed.
+    fn jobs_to_retry(&self, compose_id: &str, patterns: &[String]) -> Result<Vec<u32>, Status> {
         let live = self.live(compose_id)?;
         let plan = &live.compose.plan;
         for pattern in patterns {
@@ -235,13 +248,15 @@ impl Actor {
         }
         let dead = |number: u32| live.compose.job(number).is_some_and(|record| record.state.is_dead());
         let wanted = |name: &tutti_job::JobName| patterns.is_empty() || patterns.iter().any(|p| name.matches(p));
-        let jobs: Vec<_> = plan.jobs.iter().filter(|job| dead(job.number) && wanted(&job.name)).collect();
-        if jobs.is_empty() {
+        let jobs = plan.jobs.iter().filter(|job| dead(job.number) && wanted(&job.name));
+        let jobs: Vec<u32> = jobs.map(|job| job.number).collect();
+        // What was gone when its jobs were over is looked at again.
+        let again = patterns.is_empty() && live.compose.header.may_be_looked_at_again();
+        if jobs.is_empty() && !again {
             let message = "none of these jobs failed, was skipped or cancelled: there is nothing to retry";
             return Err(Status::failed_precondition(message));
         }
-        let names = jobs.iter().map(|job| job.name.to_string()).collect();
-        Ok((jobs.iter().map(|job| job.number).collect(), names))
+        Ok(jobs)
     }
 
     pub(super) fn why(&self, compose_id: &str, job: &str) -> Result<Vec<String>, Status> {

@@ -90,6 +90,7 @@ impl Actor {
             Effect::Verify { fence } => self.start_verify(&compose_id, fence),
             Effect::Publish { job } => self.start_publish(&compose_id, job),
             Effect::WriteStatus { status } => self.start_status(&compose_id, status, false),
+            Effect::Look => self.look_at_end(&compose_id),
             Effect::Finish { status } => self.start_status(&compose_id, status, true),
         }
         pass(after);

@@ -1,5 +1,6 @@
-//! Composes that are not gone on with. After a restart each unended one is looked at first: somebody may have removed what
-//! its finished jobs made, which do not run again, and it would end as if it were whole.
+//! Looks at what finished jobs made, which do not run again: somebody may have removed it, and the compose would end as
+//! if it were whole. It is looked at when a controller finds it unended after a restart, and held if something is gone;
+//! and when all its jobs are over, before it is called finished.
 
 use std::{
     path::PathBuf,
@@ -10,10 +11,10 @@ use super::Actor;
 use crate::{
     engine::{
         Command,
-        live::{Held, Live},
+        live::{Again, Held, Live},
         view,
     },
-    fsck::{self, Keeper, Look},
+    fsck::{self, Keeper, Look, Then},
     lifecycle::{self, Event},
 };
 
@@ -29,14 +30,17 @@ impl Actor {
         self.composes.get(compose_id).is_some_and(|live| live.held.is_some())
     }
 
-    /// Looks at what the jobs of a compose made, on a thread for it.
-    pub(super) fn look(&self, compose_id: &str) {
-        let Some(live) = self.composes.get(compose_id) else { return };
+    /// Looks at what the jobs of a compose made, on a thread for it, and tells what `refusal` makes of it: why nothing
+    /// should come of the compose, if so.
+    fn look_and_tell(
+        &self,
+        live: &Live,
+        then: Then,
+        told: impl FnOnce(String, Option<String>) -> Command + Send + 'static,
+    ) {
         let (subject, handle) = (view::subject(live, self.keeper()), self.handle.clone());
         let stop = self.handle.tasks().stop();
         self.handle.tasks().spawn_blocking(move || {
-            let compose_id = subject.id.clone();
-            let then = format!("tutti retry {compose_id} goes on");
             let look = || fsck::look(&subject, &then, || stop.is_cancelled());
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
             let refusal = match looked {
@@ -45,8 +49,40 @@ impl Actor {
                 Ok(Look::BrokenOff) => return,
                 Err(_) => Some("looking at its files panicked\nhint: see the controller's log".to_owned()),
             };
-            handle.tell_blocking(Command::Looked { compose_id, refusal });
+            handle.tell_blocking(told(subject.id, refusal));
         });
+    }
+
+    /// Looks at one that is held.
+    pub(super) fn look(&self, compose_id: &str) {
+        let Some(live) = self.composes.get(compose_id) else { return };
+        let then = Then::GoesOn(format!("tutti retry {compose_id} goes on"));
+        self.look_and_tell(live, then, |compose_id, refusal| Command::Looked { compose_id, refusal });
+    }
+
+    /// Looks at one whose jobs are over.
+    pub(super) fn look_at_end(&mut self, compose_id: &str) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        if live.looking.is_some() {
+            live.looking = Some(Again::Yes);
+            return;
+        }
+        live.looking = Some(Again::No);
+        let then = Then::Ends(format!("tutti retry {compose_id} ends it"));
+        let Some(live) = self.composes.get(compose_id) else { return };
+        self.look_and_tell(live, then, |compose_id, damage| Command::LookedAtEnd { compose_id, damage });
+    }
+
+    pub(super) fn looked_at_end(&mut self, compose_id: &str, damage: Option<String>) {
+        let Some(live) = self.composes.get_mut(compose_id) else { return };
+        if live.looking.take() == Some(Again::Yes) {
+            return self.look_at_end(compose_id);
+        }
+        let damage = damage.map(|damage| damage.replace('\n', "; "));
+        if let Some(damage) = &damage {
+            tracing::error!(compose_id, damage, "the compose is not whole");
+        }
+        self.apply_late(compose_id, Event::Looked { damage });
     }
 
     /// Looks again at what is held: its volume may have been away, or what was missing is back.

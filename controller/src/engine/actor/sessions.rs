@@ -258,9 +258,7 @@ impl Actor {
                 Some(wire::outcome::Result::Failure(failure)) => {
                     let class = class(failure.class());
                     if class == FailureClass::Cancelled && actor.is_current(id, &fence) {
-                        actor.apply_late(id, Event::KilledConfirmed { fence });
-                        let commit = wire::Commit { fence: Some(fence_to(id, &fence)) };
-                        return actor.send(fence.executor, Answer::Commit(commit));
+                        return actor.apply_late(id, Event::KilledConfirmed { fence });
                     }
                     actor.failed(id, fence, class, clip(&failure.cause, 2000), clip(&failure.hint, 2000), usage);
                 }

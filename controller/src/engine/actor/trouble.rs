@@ -207,7 +207,8 @@ impl Actor {
             Command::Verified { .. }
             | Command::Published { .. }
             | Command::StatusWritten { .. }
-            | Command::Looked { .. } => {
+            | Command::Looked { .. }
+            | Command::LookedAtEnd { .. } => {
                 self.held.push(command);
             }
             Command::FindSubmission { .. }

@@ -9,13 +9,18 @@ use crate::{
 };
 
 pub(super) fn retry(t: &mut Transition<'_>, asked: &[u32]) -> Applied {
-    let chosen = choose(t, asked)?;
+    let chosen = match choose(t, asked) {
+        // Somebody put back what was gone, or cancelled it while that was looked at: it is looked at again.
+        Err(_) if asked.is_empty() && t.header.may_be_looked_at_again() => BTreeSet::new(),
+        chosen => chosen?,
+    };
     let mut reopened = with_needs(t, &chosen);
     reopened.extend(dragged_along(t, &reopened));
     for &job in &reopened {
         reopen(t, job)?;
     }
     t.header.ended_at = None;
+    t.header.damage.clear();
     t.header.cancelled = false;
     t.header.stopping = false;
     t.header.started_at.get_or_insert(t.now);
@@ -157,6 +162,8 @@ fn reopen(t: &mut Transition<'_>, job: u32) -> Applied {
         t.set_state(job, JobState::Committed);
         return publish(t, job);
     }
+    // Whoever still runs an attempt of before, unheard, does not come back with it: it began before the cause was mended.
+    t.edit(job, |record| record.fence = None);
     t.set_state(job, JobState::Waiting);
     Ok(())
 }

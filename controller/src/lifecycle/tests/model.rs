@@ -130,6 +130,8 @@ proptest! {
             let from = (pick as usize + step) % count;
             let able = (0..count).map(|offset| ((from + offset) % count) as u32);
             let event = able.into_iter().find_map(|job| next(&run, job, fates[job as usize]));
+            let look = || run.compose.is_to_be_looked_at().then_some(Event::Looked { damage: None });
+            let event = event.or_else(look);
             let Some(event) = event else { panic!("nothing to do in {}", run.states()) };
             said.push(event.clone());
             run.ok(event);

@@ -17,7 +17,7 @@ fn event(run: &Run, seen: &[Fence], (kind, a, b): (u8, u32, u32)) -> Event {
     let bogus = Fence { job, attempt: b % 4, executor: u64::from(b % 3) };
     let fence = if b % 4 == 0 { pick(seen) } else { pick(&current) }.unwrap_or(bogus);
     let classes = [FailureClass::Infra, FailureClass::Tool, FailureClass::NoSpace, FailureClass::Cancelled];
-    match kind % 24 {
+    match kind % 26 {
         0..=5 => {
             let ready: Vec<u32> = run.compose.ready().collect();
             let job = ready.get(a as usize % ready.len().max(1)).copied().unwrap_or(job);
@@ -41,6 +41,7 @@ fn event(run: &Run, seen: &[Fence], (kind, a, b): (u8, u32, u32)) -> Event {
         21 if b % 5 == 0 => Event::Cancel,
         22 => Event::Retry { jobs: if b % 2 == 0 { vec![] } else { vec![job] } },
         23 => Event::KilledConfirmed { fence },
+        24 => Event::Looked { damage: (b % 3 == 0).then(|| "compose/V0 is missing".into()) },
         _ => Event::Started,
     }
 }
@@ -75,12 +76,19 @@ fn sound(run: &Run) -> Result<(), TestCaseError> {
     }
     let header = &compose.header;
     prop_assert_eq!(&Header::decode(&header.encode()).unwrap(), header);
-    prop_assert_eq!(open == 0, header.ended_at.is_some(), "ended: {}", run.states());
+    let over = header.ended_at.is_some() || compose.is_to_be_looked_at();
+    prop_assert_eq!(open == 0, over, "ended: {}", run.states());
     let dead = |state: JobState| matches!(state, JobState::Failed | JobState::Skipped { .. });
     let doomed =
         compose.numbered().any(|(job, record)| dead(record.state) && !compose.plan.jobs[job as usize].failable);
     if !header.cancelled {
-        prop_assert_eq!(header.status == Status::Doomed, doomed, "{} in {}", header.status, run.states());
+        prop_assert_eq!(
+            header.status == Status::Doomed,
+            doomed || !header.damage.is_empty(),
+            "{} in {}",
+            header.status,
+            run.states()
+        );
     }
     Ok(())
 }
@@ -101,6 +109,7 @@ fn subjects(compose: &Compose, event: &Event) -> Vec<u32> {
             let held = compose.jobs.iter().filter_map(JobRecord::current).filter(|fence| fence.executor == *executor);
             held.map(|fence| fence.job).collect()
         }
+        Event::Looked { .. } => vec![],
         Event::Started | Event::Loaded | Event::Cancel | Event::Retry { .. } => {
             (0..compose.jobs.len() as u32).collect()
         }

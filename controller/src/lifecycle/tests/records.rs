@@ -66,6 +66,7 @@ fn records_read_back_and_are_small() {
         created_at: Timestamp(1),
         started_at: Some(Timestamp(2)),
         ended_at: Some(Timestamp(3)),
+        damage: "compose is missing".into(),
     };
     assert_eq!(Header::decode(&header.encode()).unwrap(), header);
 }

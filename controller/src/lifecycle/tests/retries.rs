@@ -26,6 +26,7 @@ fn a_doomed_compose_goes_on_where_it_failed() {
     run.finish(1);
     run.finish(2);
     run.finish(4);
+    run.ok(Event::Looked { damage: None });
     assert_eq!((run.states().as_str(), run.compose.header.status), ("PPPPP", Status::Finished));
     assert_eq!(run.compose.jobs[3].attempt, 1);
 }
@@ -49,6 +50,7 @@ fn an_ended_compose_begins_again() {
     assert!(!run.compose.is_ended());
     run.finish(0);
     run.finish(1);
+    run.ok(Event::Looked { damage: None });
     assert_eq!(run.compose.header.status, Status::Finished);
 }
 

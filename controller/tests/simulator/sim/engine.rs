@@ -34,6 +34,7 @@ pub(crate) enum Input {
     Disconnected(Session),
     Verified { fence: Fence, result: Result<(), FailureClass> },
     Published { job: u32, result: Result<(), String> },
+    Looked { damage: Option<String> },
     Cancel,
     Retry(Vec<u32>),
     Tick,
@@ -55,6 +56,7 @@ pub(crate) enum Act {
         fence: Fence,
         outputs: Vec<Output>,
     },
+    Look,
     Status(Status),
     /// Text to append to the history.
     Lines(String),
@@ -100,6 +102,8 @@ pub(crate) struct Engine {
     losses: Vec<Loss>,
     offers: BTreeMap<Fence, i64>,
     busy: BTreeSet<u32>,
+    /// The tree is being looked at, and whether to look once more after that.
+    looking: Option<bool>,
     recorder: Recorder,
     remaining: Vec<u64>,
     reschedule: bool,
@@ -170,6 +174,7 @@ impl Engine {
             losses: load_losses(store),
             offers: BTreeMap::new(),
             busy: BTreeSet::new(),
+            looking: None,
             recorder: Recorder::new(epoch),
             reschedule: true,
             acts: Vec::new(),
@@ -320,6 +325,13 @@ impl Engine {
                     Err(cause) => self.late(Event::PublishFailed { job, class: FailureClass::Infra, cause }, now),
                 }
             }
+            Input::Looked { damage } => {
+                if self.looking.take() == Some(true) {
+                    self.perform(Effect::Look, now);
+                } else {
+                    self.late(Event::Looked { damage }, now);
+                }
+            }
             Input::Cancel => self.late(Event::Cancel, now),
             Input::Retry(jobs) => self.late(Event::Retry { jobs }, now),
             Input::Tick => self.expire(now),
@@ -375,11 +387,7 @@ impl Engine {
         let (cause, hint) = (String::from("it broke"), String::new());
         let event = match result {
             Ok(outputs) => Event::Succeeded { fence, outputs, warnings: vec![], usage },
-            Err(FailureClass::Cancelled) if fence.executor == executor && self.is_current(fence) => {
-                self.offers.remove(&fence);
-                self.late(Event::KilledConfirmed { fence }, now);
-                return self.send(executor, Down::Commit(fence));
-            }
+            Err(FailureClass::Cancelled) if self.is_current(fence) => Event::KilledConfirmed { fence },
             Err(class) => Event::FailedAttempt { fence, class, cause, hint, usage },
         };
         self.with_fence(executor, fence, event, now);
@@ -482,6 +490,16 @@ impl Engine {
                     self.acts.push(Act::Publish { job, fence, outputs });
                 }
             }
+            Effect::Look if self.sabotage == Some(Sabotage::NeverLooks) => {
+                self.inbox.push_back(Input::Looked { damage: None });
+            }
+            Effect::Look => match &mut self.looking {
+                Some(again) => *again = true,
+                None => {
+                    self.looking = Some(false);
+                    self.acts.push(Act::Look);
+                }
+            },
             Effect::WriteStatus { status } | Effect::Finish { status } => self.acts.push(Act::Status(status)),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum Sabotage {
     ForgetsLeases,
     /// I6: outputs are committed and published as reported.
     CommitsUnverified,
+    /// Nobody looks whether all stands in the tree before it is called finished.
+    NeverLooks,
     /// I7: a failure skips a job that needs nothing of it.
     SkipsUnrelated,
 }

@@ -76,8 +76,11 @@ impl World {
                 }
                 break;
             }
+            self.put_back_what_is_missed();
             let Some(retry) = self.to_retry().filter(|_| self.counts.retries < RETRIES) else { break };
             self.counts.retries += 1;
+            // Who retries has mended what hung.
+            self.mended = true;
             self.ask(retry);
             let soon = self.now + 3_000;
             self.run_until(soon, |_| false);
@@ -97,10 +100,17 @@ impl World {
         self.leader().is_some_and(|(_, engine)| ended(&engine.compose)) && self.stored().is_some_and(|c| ended(&c))
     }
 
+    /// What a compose that is doomed for it misses.
+    fn put_back_what_is_missed(&mut self) {
+        if self.stored().is_some_and(|compose| !compose.header.damage.is_empty()) {
+            self.put_back();
+        }
+    }
+
     /// What a person asks for again: everything after a cancellation, else what failed by no fault of its own.
     fn to_retry(&self) -> Option<Input> {
         let compose = self.stored()?;
-        if compose.header.cancelled {
+        if compose.header.cancelled || !compose.header.damage.is_empty() {
             return Some(Input::Retry(vec![]));
         }
         let unlucky = |job: &u32| self.fates[*job as usize].succeeds() && !self.went_on_without(&compose, *job);
@@ -136,6 +146,10 @@ impl World {
     }
 
     fn judge_state(&mut self, compose: &Compose, wrong: &mut Vec<String>) {
+        // Only what is called finished must be whole.
+        if matches!(compose.header.status, Status::Doomed | Status::Terminated) {
+            self.put_back();
+        }
         if !compose.is_ended() {
             let states: String = compose.jobs.iter().fold(String::new(), |mut text, record| {
                 let _ = write!(text, " {}", record.state.as_str());

@@ -69,6 +69,8 @@ pub(crate) struct Counts {
     pub(crate) poisoned: u32,
     pub(crate) commits: u32,
     pub(crate) retries: u32,
+    /// Looks at the tree that found something gone.
+    pub(crate) holes: u32,
     pub(crate) started: u32,
 }
 
@@ -112,6 +114,8 @@ pub(crate) struct World {
     pub(crate) staged: BTreeMap<Fence, Vec<Output>>,
     pub(crate) blobs: BTreeSet<Digest>,
     pub(crate) tree: BTreeMap<u32, Vec<Output>>,
+    /// What somebody took out of the tree.
+    pub(crate) taken: BTreeMap<u32, Vec<Output>>,
     /// What the checks of `verdict` cannot see afterwards.
     pub(crate) wrong: Vec<String>,
     queue: BinaryHeap<Reverse<(i64, u64)>>,
@@ -157,6 +161,7 @@ impl World {
             staged: BTreeMap::new(),
             blobs: BTreeSet::new(),
             tree: BTreeMap::new(),
+            taken: BTreeMap::new(),
             wrong: vec![],
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
@@ -415,6 +420,12 @@ impl World {
                 };
                 let delay = self.random.between(1, 200);
                 self.after(delay, told(Input::Published { job, result }));
+            }
+            engine::Act::Look => {
+                let damage = self.taken.keys().next().map(|job| format!("the outputs of job {job} are gone"));
+                self.counts.holes += u32::from(damage.is_some());
+                let delay = self.random.between(1, 200);
+                self.after(delay, told(Input::Looked { damage }));
             }
             engine::Act::Status(status) => self.status = Some(status),
             engine::Act::Lines(text) => {

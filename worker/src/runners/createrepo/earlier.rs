@@ -4,11 +4,13 @@
 //! is copied when it unpacks to the very text that this job is about to write, and its file says that the same compressor
 //! made it: what the earlier compose was made of, with which options and by which version, and whether it is damaged,
 //! makes no difference to any byte, but only to the time. So nothing of this is in the job's spec, and the earlier compose
-//! may vanish at any moment. That its file names its compressor truly is believed.
+//! may vanish at any moment. That its file names its compressor truly, and that a frame is one, is believed: so nothing is
+//! copied from what another user could have written ([`is_own`]).
 
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -43,8 +45,22 @@ pub(super) fn find(volumes: &Volumes, spec: &JobSpec, output: &str) -> Option<Pa
     let is_same = |name: &String| release(name) == release(own);
     names.sort_by(|a, b| is_same(b).cmp(&is_same(a)).then_with(|| version_compare(b, a)));
     let mut repositories = names.iter().take(MAX_LOOKS).map(|name| parent.join(name).join(below));
-    repositories
-        .find(|path| fs::canonicalize(path).is_ok_and(|real| real == *path) && path.join("repomd.xml").is_file())
+    let is_direct = |path: &Path| fs::canonicalize(path).is_ok_and(|real| real == path);
+    repositories.find(|path| is_direct(path) && path.join("repomd.xml").is_file() && is_own(&parent, path))
+}
+
+/// Whether this user owns a repository below `parent`, with all that leads to it and all files in it, and not everybody
+/// may write there.
+fn is_own(parent: &Path, repodata: &Path) -> bool {
+    const WRITABLE_BY_ALL: u32 = 0o002;
+    let user = rustix::process::geteuid().as_raw();
+    let own = |path: &Path| {
+        fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user && found.mode() & WRITABLE_BY_ALL == 0)
+    };
+    let is_file = |item: &fs::DirEntry| item.file_type().is_ok_and(|kind| kind.is_file());
+    let files = fs::read_dir(repodata).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    repodata.ancestors().take_while(|way| *way != parent).all(own)
+        && files.is_ok_and(|files| files.iter().all(|file| is_file(file) && own(&file.path())))
 }
 
 /// What comes before the date in the id of a compose.

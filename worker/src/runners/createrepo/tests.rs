@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -306,6 +306,35 @@ fn the_newest_compose_of_the_release_beside_this_one_is_looked_at() {
     let mut context = target.context("T-1-20260105.0", &wanted);
     context.volumes.records = None;
     assert_eq!(access(&context), Access::default(), "nothing of other composes is wanted");
+}
+
+/// Frames are copied as they are, and the index that names their compressor is believed.
+#[test]
+fn x5_nothing_is_copied_from_what_another_user_could_have_written() {
+    let (target, wanted) = (Target::new(), Wanted::new());
+    let found = |own: &str| access(&target.context(own, &wanted)).reads;
+    target.compose("T-1-20260104.0", &wanted);
+    let theirs = target.repository("T-1-20260104.0");
+    let primary = fs::read_dir(&theirs).unwrap().map(|item| item.unwrap().path());
+    let primary = primary.into_iter().find(|path| path.to_string_lossy().contains("primary")).unwrap();
+    let ways = [theirs.clone(), target.path().join("T-1-20260104.0"), theirs.join("repomd.xml"), primary.clone()];
+    for way in ways {
+        let mode = fs::metadata(&way).unwrap().permissions();
+        fs::set_permissions(&way, PermissionsExt::from_mode(mode.mode() | 0o002)).unwrap();
+        assert!(found("T-1-20260105.0").is_empty(), "{}", way.display());
+        fs::set_permissions(&way, mode).unwrap();
+        assert_eq!(found("T-1-20260105.0").as_slice(), std::slice::from_ref(&theirs));
+        // Only root gives files away.
+        if rustix::process::geteuid().is_root() {
+            chown(&way, Some(65534), None).unwrap();
+            assert!(found("T-1-20260105.0").is_empty(), "{}", way.display());
+            chown(&way, Some(0), None).unwrap();
+        }
+    }
+    let away = target.path().join("away");
+    fs::rename(&primary, &away).unwrap();
+    symlink(&away, &primary).unwrap();
+    assert!(found("T-1-20260105.0").is_empty(), "a link leads anywhere");
 }
 
 /// A path below which nothing is.

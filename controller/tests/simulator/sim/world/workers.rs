@@ -113,7 +113,8 @@ impl World {
         let edges = self.plan.job(fence.job).map(|planned| planned.edges.clone()).unwrap_or_default();
         for edge in edges.iter().filter(|edge| edge.at == At::Published) {
             let read = spec.inputs.iter().any(|input| input.name == format!("in{}", edge.job));
-            if read && !self.tree.contains_key(&edge.job) {
+            let stood = self.tree.contains_key(&edge.job) || self.taken.contains_key(&edge.job);
+            if read && !stood {
                 self.wrong.push(format!("{fence} began before job {} stood in the tree", edge.job));
             }
         }
