@@ -20,6 +20,13 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8> {
             if !report.errors.is_empty() {
                 return Ok(1);
             }
+            let missing = config::missing_files(&config::load_with(&args.config, &definitions)?);
+            for line in &missing {
+                errln!("error: {line}");
+            }
+            if !missing.is_empty() {
+                return Ok(1);
+            }
             // Variants, comps and what they name, as a compose would read them.
             let identity = IdentityOptions { no_label: true, ..IdentityOptions::default() };
             let options = AcceptOptions { definitions, identity, ..AcceptOptions::default() };

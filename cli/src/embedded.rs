@@ -19,7 +19,7 @@ use tutti_controller::{
 };
 use tutti_failpoint::pass;
 use tutti_job::Volumes;
-use tutti_proto::compose::{ShowResponse, compose_service_client::ComposeServiceClient};
+use tutti_proto::compose::{ListRequest, ShowResponse, compose_service_client::ComposeServiceClient};
 use tutti_telemetry::task::spawn_named_until_done;
 use tutti_worker::{Records, Shutdown, StateGuard, Worker, WorkerConfig, WorkerError};
 
@@ -67,12 +67,27 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     match fs::metadata(&state) {
         Ok(metadata) if metadata.is_file() => Ok(top),
         Ok(_) => bail!("{} is no file\nhint: tutti fsck says more", state.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_begun(&top) => Err(never_accepted(&top)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
             "{} is no compose that `tutti compose` made: it has no {STATE}\nhint: ask the controller that made it, by --controller; if the file was removed, restore it from a copy or make a new compose",
             top.display()
         ),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", state.display())),
     }
+}
+
+/// Whether a directory is that of a compose that had not come to its id.
+pub(crate) fn is_begun(top: &Path) -> bool {
+    top.join(tutti_controller::volume::CLAIM).is_file() && fs::symlink_metadata(top.join("COMPOSE_ID")).is_err()
+}
+
+/// Says that a compose ended before there was anything of it.
+pub(crate) fn never_accepted(top: &Path) -> anyhow::Error {
+    let id = top.file_name().unwrap_or_default().display();
+    anyhow::anyhow!(
+        "{} is only the beginning of a compose: unless it was begun this very moment, its program ended before the compose was accepted, and there is nothing to go on with\nhint: remove that directory, and begin again with the command of before; --compose-id {id} gives it the same id",
+        top.display()
+    )
 }
 
 /// The id that is meant: that of the compose which a `latest-` link of this name leads to, else what was given.
@@ -109,7 +124,7 @@ pub(crate) fn composes(target: &Path) -> Result<Vec<String>> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
-    known.sort();
+    known.sort_by(|one, other| tutti_rpm::version_compare(one, other).then_with(|| one.cmp(other)));
     Ok(known)
 }
 
@@ -169,7 +184,7 @@ pub(crate) async fn reach(top: &Path, what: For<'_>, take_over: TakeOver) -> Res
             return Ok(Reached::Running(client));
         }
         let error = match Embedded::start(top, work, take_over).await {
-            Ok(embedded) => return Ok(Reached::Ours(embedded)),
+            Ok(embedded) => return embedded.accepted().await.map(Reached::Ours),
             Err(error) => error,
         };
         let in_use = error.downcast_ref::<RunError>().is_some_and(RunError::is_in_use);
@@ -222,6 +237,17 @@ impl Embedded {
                 Err(error)
             }
         }
+    }
+
+    /// Itself, if its compose was accepted.
+    async fn accepted(mut self) -> Result<Self> {
+        let known = self.client.list(ListRequest {}).await;
+        if known.is_ok_and(|known| known.into_inner().composes.is_empty()) {
+            let error = never_accepted(&self.top);
+            self.finish().await?;
+            return Err(error);
+        }
+        Ok(self)
     }
 
     fn begin(&mut self, work: Option<&Work>) -> Result<()> {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::json;
 use tonic::transport::Channel;
-use tutti_controller::fsck::{self, Depth, Finding, Report, Severity, Then};
+use tutti_controller::fsck::{self, Depth, Finding, Report, Severity, StateFileError, Then};
 use tutti_proto::compose::{
     FsckFinding, FsckRequest, compose_service_client::ComposeServiceClient, fsck_response::Event,
 };
@@ -64,9 +64,16 @@ async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked>
     }
     let state = top.join(embedded::STATE);
     if !state.exists() {
+        anyhow::ensure!(!embedded::is_begun(&top), embedded::never_accepted(&top));
         return Ok(without_state(id, &top));
     }
-    local(&state, id, Some(&top), depth).await
+    let checked = local(&state, id, Some(&top), depth).await;
+    match &checked {
+        Err(error) if matches!(error.downcast_ref(), Some(StateFileError::Unknown { known, .. }) if known.is_empty()) => {
+            Err(embedded::never_accepted(&top))
+        }
+        _ => checked,
+    }
 }
 
 /// Refuses to go on with a compose of which parts are gone that finished jobs made: they do not run again, and it would

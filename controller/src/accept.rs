@@ -68,8 +68,8 @@ pub enum AcceptError {
     /// A file that it names cannot be had.
     #[error("cannot get {what}")]
     Fetch {
-        /// `variants_file`, `comps_file`, …
-        what: &'static str,
+        /// `variants_file`, `comps_file`, …, and where it is named.
+        what: String,
         /// Why.
         #[source]
         source: FetchError,
@@ -139,7 +139,11 @@ struct Accept<'a> {
 impl<'a> Accept<'a> {
     fn new(loaded: &'a Loaded, options: &'a AcceptOptions) -> Result<Self, AcceptError> {
         let settings = &loaded.settings;
-        let fetched = |what| move |source| AcceptError::Fetch { what, source };
+        let fetched = |option: &str| {
+            let at = loaded.raw.get(option).map(|value| format!(" ({}:{})", value.at.file, value.at.line));
+            let what = format!("{option}{}", at.unwrap_or_default());
+            move |source| AcceptError::Fetch { what, source }
+        };
         let file = fetch::text(&settings.variants_file).map_err(fetched("variants_file"))?;
         let filter =
             Filter { tree_arches: settings.tree_arches.clone(), tree_variants: settings.tree_variants.clone() };
@@ -393,7 +397,7 @@ impl<'a> Accept<'a> {
             let commit = match scm.scm {
                 ScmKind::File => String::new(),
                 ScmKind::Git => fetch::resolve_commit(&repo, scm.branch.as_deref())
-                    .map_err(|source| AcceptError::Fetch { what: "extra_files", source })?,
+                    .map_err(|source| AcceptError::Fetch { what: "extra_files".to_owned(), source })?,
             };
             if scm.command.is_some() {
                 let message = "command is not supported for extra_files; hint: commit what it makes".into();

@@ -76,7 +76,7 @@ const RESPIN_LIMIT: u32 = 100_000;
 /// Where a compose of `tutti compose` keeps the state of its controller, below its directory.
 pub const EMBEDDED_STATE: &str = "work/tutti/state.redb";
 /// Says whose a compose's directory is, below it.
-const CLAIM: &str = "work/tutti/claim";
+pub const CLAIM: &str = "work/tutti/claim";
 
 /// Makes the directory of a new compose by counting up from respin `first` until a name is free, as Pungi does.
 ///

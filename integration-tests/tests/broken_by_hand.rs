@@ -247,6 +247,46 @@ fn a_compose_that_is_stopped() {
     assert_eq!(paused.compose.status(), "FINISHED");
 }
 
+/// Nothing was accepted, so nothing is lost; but a directory stays.
+#[test]
+fn a_compose_that_is_killed_in_its_first_moments() {
+    for point in
+        ["compose.directory.made", "embedded.bound", "submission.plan.written", "engine.store.submission.before"]
+    {
+        let scratch = Scratch::new("hand-early");
+        let config = Tiny::new(&scratch.join("tiny")).write();
+        let target = scratch.join("composes");
+        let id = "Tiny-1-20260102.0";
+        let begin = Run::default().with(&["--compose-id", id, "--date", "20260102"]);
+        let _ = run(begin.env("TUTTI_FAILPOINTS", &format!("{point}=kill")).command(&config, &target));
+        let words = [
+            &*target.join(id).display().to_string(),
+            "is only the beginning of a compose",
+            "hint: remove that directory",
+            "--compose-id Tiny-1-20260102.0",
+        ];
+        for (command, further) in [
+            ("show", None),
+            ("why", Some(REPO)),
+            ("logs", Some(REPO)),
+            ("retry", None),
+            ("cancel", None),
+            ("fsck", None),
+        ] {
+            let mut ask = tutti([command, "--target-dir"]);
+            ask.arg(&target).arg(id).args(further);
+            says(&run(ask).expect(1), &words);
+        }
+        let mut resume = tutti(["compose", "--target-dir"]);
+        resume.arg(&target).args(["--resume", id]);
+        says(&run(resume).expect(1), &words);
+        // As the advice says.
+        fs::remove_dir_all(target.join(id)).unwrap();
+        let _ =
+            run(Run::default().with(&["--compose-id", id, "--date", "20260102"]).command(&config, &target)).expect(0);
+    }
+}
+
 #[test]
 fn package_changed_behind_its_back_before_it_is_linked() {
     for (name, change) in [
@@ -334,6 +374,26 @@ fn variants_comps_and_repositories_that_are_something_else() {
 }
 
 /// Where nobody is root: as root, files of any mode can be read, so another user is taken.
+/// All of them at once, each with its line.
+#[test]
+fn files_that_a_configuration_names_and_that_are_not_there() {
+    let scratch = Scratch::new("hand-missing");
+    let config = Tiny::new(&scratch.join("tiny")).write();
+    let good = scratch::read(&config);
+    let check = || {
+        let mut check = tutti(["config", "check"]);
+        check.arg(&config);
+        run(check)
+    };
+    let line = |option: &str| good.lines().position(|line| line.starts_with(option)).unwrap() + 1;
+    write(&config, good.replace("variants.xml", "variantz.xml").replace("comps.xml", "compz.xml"));
+    let place = |option: &str| format!("{}:{}: {option}: ", config.display(), line(option));
+    says(&check().expect(1), &[&place("variants_file"), "variantz.xml", &place("comps_file"), "compz.xml"]);
+    let file = "\nextra_files = [(\"^.*$\", {\"*\": [{\"scm\": \"file\", \"repo\": None, \"file\": \"EULAS\"}]})]\n";
+    write(&config, &(good.clone() + file));
+    says(&check().expect(0), &["warning: ", "extra_files: ", "EULAS", "No such file"]);
+}
+
 #[test]
 fn files_without_permission() {
     if !rustix::process::getuid().is_root() {

@@ -172,3 +172,52 @@ fn a_compose_with_a_hole_is_not_called_finished() {
     assert_eq!(farmed.status(), "FINISHED");
     let _ = farm.client(&["fsck", "--checksums", id]).expect(0);
 }
+
+/// It may have been the volume that was away.
+#[test]
+fn a_compose_that_is_whole_again_goes_on_by_itself() {
+    let mut farmed =
+        farmed("hole-again", |scratch| format!("job.run.before[{JOB}]=pause-file({})", scratch.join("go").display()));
+    let done = |event: &serde_json::Value| {
+        text(event, "name") == "link.Everything.x86_64" && text(event, "state") == "published"
+    };
+    farm::watch(&farmed.farm, &farmed.id).wait_for(LIMIT, done);
+    farmed.farm.kill_controller();
+    let (there, away) = (farmed.top().join(OTHERS), farmed.scratch.join("away"));
+    fs::rename(&there, &away).unwrap();
+    farmed.farm.restart_controller();
+    let id = farmed.id.clone();
+    farmed.until(&["list"], &[" held "]);
+    // A name that is none releases nothing.
+    says(&farmed.farm.client(&["retry", &id, "createrepo.Sever.x86_64"]).expect(1).stderr, &["cannot go on with "]);
+    fs::rename(&away, &there).unwrap();
+    says(&farmed.farm.client(&["retry", &id, "createrepo.Sever.x86_64"]).expect(1).stderr, &["has no job"]);
+    says(&farmed.farm.client(&["list"]).expect(0).stdout, &[" held "]);
+    write(&farmed.scratch.join("go"), "");
+    assert_eq!(farm::watch(&farmed.farm, &id).finish(LIMIT).status, 0);
+    assert_eq!(farmed.status(), "FINISHED");
+}
+
+/// What is to end need not be whole.
+#[test]
+fn a_compose_that_is_stopping_is_not_held() {
+    let mut farmed =
+        farmed("hole-stop", |scratch| format!("job.run.before[{JOB}]=pause-file({})", scratch.join("go").display()));
+    let done = |event: &serde_json::Value| {
+        text(event, "name") == "link.Everything.x86_64" && text(event, "state") == "published"
+    };
+    farm::watch(&farmed.farm, &farmed.id).wait_for(LIMIT, done);
+    farmed.until(&["why", &farmed.id, JOB], &["runs on worker-1"]);
+    // Its worker does not hear that the job is to end.
+    let worker = rustix::process::Pid::from_raw(i32::try_from(farmed.farm.workers[0].1.id()).unwrap()).unwrap();
+    rustix::process::kill_process(worker, rustix::process::Signal::STOP).unwrap();
+    let id = farmed.id.clone();
+    let _ = farmed.farm.client(&["cancel", &id]).expect(0);
+    farmed.farm.kill_controller();
+    fs::remove_dir_all(farmed.top().join(OTHERS)).unwrap();
+    farmed.farm.restart_controller();
+    let said = farmed.farm.client(&["list"]).expect(0).stdout;
+    assert!(said.contains("TERMINATED") && !said.contains(" held "), "{said}");
+    rustix::process::kill_process(worker, rustix::process::Signal::CONT).unwrap();
+    farmed.until(&["list"], &["TERMINATED", " ended "]);
+}

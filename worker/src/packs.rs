@@ -5,12 +5,17 @@
 use std::{collections::HashSet, io::Read as _, time::SystemTime};
 
 use tutti_job::Volumes;
-use tutti_repodata::{LocatorId, pack::PackDirectory};
+use tutti_repodata::{
+    LocatorId,
+    pack::{PackDirectory, PackName},
+};
 
 use crate::{error::chain, runners::pkgset_leftovers, universes};
 
 /// Longest list of package files that is read, in bytes: 33 for each.
 const MAX_USES: u64 = 256 << 20;
+/// Most packs that are read to see whether they are damaged; others are left to the next compose that meets them.
+const MAX_SUSPECTS: usize = 8;
 
 /// Notes what the compose was made of, and lists the new pack, if there is one, and universes. An error costs no job
 /// anything: the packages are read again by the next compose.
@@ -37,8 +42,13 @@ pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
         tutti_failpoint::pass("worker.records.listed");
     }
     if damaged.exists() {
-        // After what it had has been listed anew.
-        packs.unlist_damaged(SystemTime::now()).map_err(|error| format!("{}: {error}", directory.display()))?;
+        // After what they had has been listed anew.
+        let mut text = String::new();
+        read(&damaged, &mut text).map_err(|error| format!("{}: {error}", damaged.display()))?;
+        let suspects: Vec<PackName> = text.lines().take(MAX_SUSPECTS).filter_map(|line| line.parse().ok()).collect();
+        packs
+            .unlist_damaged(&suspects, SystemTime::now())
+            .map_err(|error| format!("{}: {error}", directory.display()))?;
     }
     universes::keep(volumes)
 }

@@ -15,8 +15,9 @@ use std::{
 
 use tutti_job::{Digest, Hasher, Volumes};
 
-/// What changes with whatever makes another universe of the same packages: reader of headers, form of facts, compiler.
-const FORM: &str = concat!("universe 1 of tutti ", env!("CARGO_PKG_VERSION"));
+/// What changes with whatever makes another universe of the same packages: reader of headers, form of facts, compiler. With
+/// the number of its form ([`tutti_depsolve::universe::FORMAT`]).
+const FORM: &str = concat!("universe 1 of tutti ", env!("CARGO_PKG_VERSION"), " in form ");
 /// Below the directory of package records.
 const DIRECTORY: &str = "universes";
 /// Name of the file in which a job leaves word, among its checkpoints.
@@ -37,7 +38,8 @@ pub(crate) struct Kept {
 /// The key of the universe of an arch and a package list, whose digest this is: the list has the checksum of each package.
 pub(crate) fn key(arch: &str, set: &Digest) -> String {
     let mut key = Hasher::new();
-    for part in [FORM.as_bytes(), b"\n", arch.as_bytes(), b"\n", set.as_bytes()] {
+    let form = tutti_depsolve::universe::FORMAT.to_string();
+    for part in [FORM.as_bytes(), form.as_bytes(), b"\n", arch.as_bytes(), b"\n", set.as_bytes()] {
         key.update(part);
     }
     let mut text = key.finish().0.to_string();
@@ -92,6 +94,12 @@ pub(crate) fn keep(volumes: &Volumes) -> Result<(), String> {
     tutti_files::ensure_dir(records).and_then(|_| tutti_files::ensure_dir(&directory)).map_err(failed)?;
     for Kept { key, digest, arch } in kept {
         let (from, to) = (staging.join("out/universe").join(arch), directory.join(format!("{key}.{digest}")));
+        // The job could have put a link anywhere in its place, or on the way there.
+        let is_own = fs::canonicalize(staging).and_then(|staging| Ok(fs::canonicalize(&from)?.starts_with(staging)));
+        let is_file = fs::symlink_metadata(&from).is_ok_and(|found| found.is_file());
+        if !(is_file && is_own.is_ok_and(|is_own| is_own)) {
+            return Err(format!("{} is no file of the job", from.display()));
+        }
         // Whole, it would not have been compiled again. Without it for a moment, another job compiles its own.
         tutti_files::remove_file(&to).map_err(failed)?;
         match tutti_files::hard_link(&from, &to) {
@@ -125,5 +133,33 @@ mod tests {
         for (from, to) in [("x86_64", ".."), ("x86_64", "a/b"), ("x86_64", ""), (&kept[0].key[..8], "../../..")] {
             assert_eq!(parse(&text.replacen(from, to, 1)), None, "{to}");
         }
+    }
+
+    #[test]
+    fn x5_links_of_a_job_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let staging = directory.path().join("staging");
+        let mut volumes = Volumes::new(directory.path().join("compose"));
+        (volumes.records, volumes.staging) = (Some(directory.path().join("records")), Some(staging.clone()));
+        for made in ["staging/checkpoints", "staging/out/universe", "elsewhere"] {
+            fs::create_dir_all(directory.path().join(made)).unwrap();
+        }
+        let secret = directory.path().join("elsewhere/x86_64");
+        fs::write(&secret, "secret").unwrap();
+        let kept = [Kept { key: key("x86_64", &Digest::of(b"set")), digest: Digest::of(b"u"), arch: "x86_64".into() }];
+        fs::write(staging.join("checkpoints").join(LEFT), lines(&kept)).unwrap();
+        let count = || fs::read_dir(directory.path().join("records/universes")).map_or(0, Iterator::count);
+        let (universe, file) = (staging.join("out/universe"), staging.join("out/universe/x86_64"));
+        std::os::unix::fs::symlink(&secret, &file).unwrap();
+        assert!(keep(&volumes).unwrap_err().contains("is no file of the job"));
+        fs::remove_dir_all(&universe).unwrap();
+        std::os::unix::fs::symlink(directory.path().join("elsewhere"), &universe).unwrap();
+        assert!(keep(&volumes).unwrap_err().contains("is no file of the job"));
+        assert_eq!(count(), 0);
+        fs::remove_file(&universe).unwrap();
+        fs::create_dir(&universe).unwrap();
+        fs::write(&file, "u").unwrap();
+        keep(&volumes).unwrap();
+        assert_eq!(count(), 1);
     }
 }

@@ -442,6 +442,11 @@ impl Checkpoints {
         count
     }
 
+    /// The path with which the checkpoint of a record was added.
+    pub fn path_of(&self, taken: Taken) -> Option<&Path> {
+        self.segments.get(taken.segment as usize).map(|segment| segment.path.as_path())
+    }
+
     /// All records, and what is known of their files.
     pub fn files(&self) -> impl Iterator<Item = (Taken, &KnownFile)> {
         self.segments.iter().zip(0..).flat_map(|(segment, number)| {

@@ -141,8 +141,7 @@ impl Actor {
             if !live.compose.is_ended() || !crate::history::tells_end(&live.meta.top) {
                 live.tell_found(&mut self.recorder, now);
             }
-            // What an embedded one is to go on with was looked at before.
-            // One that is stopping offers and publishes nothing.
+            // What an embedded one is to go on with was looked at before, and one that is stopping offers and publishes nothing.
             if !live.compose.is_ended() && !live.compose.is_stopping() && !self.embedded {
                 live.held = Some(Held::Looked);
             } else {

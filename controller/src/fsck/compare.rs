@@ -165,9 +165,14 @@ impl Comparison<'_> {
             return;
         }
         let advice = match (wanted.kind, self.source(wanted)) {
-            (EntryKind::Package, Some(source)) => format!(
-                "find out who changed it ({source} may be the same file, by a hard link); restore both from a copy, or make a new compose"
-            ),
+            (EntryKind::Package, Some(source)) => {
+                // Package records know files by size and mtime.
+                let hidden = wanted.size == Some(seen.size) && wanted.mtime == Some(seen.mtime);
+                let renewed = if hidden { format!("touch {source} and ") } else { String::new() };
+                format!(
+                    "find out who changed it ({source} may be the same file, by a hard link); restore both from a copy, or {renewed}make a new compose"
+                )
+            }
             _ => self.restore(path, wanted),
         };
         self.push(Severity::Error, path, wanted.job, what.join("; "), advice);

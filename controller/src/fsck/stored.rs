@@ -46,7 +46,7 @@ pub enum StateFileError {
         source: io::Error,
     },
     /// It has no such compose.
-    #[error("{path} knows no compose {id}; it knows: {}", if known.is_empty() { "none" } else { known })]
+    #[error("{path} knows no compose {id}{}", if known.is_empty() { ", nor any other".to_owned() } else { format!("; it knows: {known}") })]
     Unknown {
         /// The file.
         path: PathBuf,

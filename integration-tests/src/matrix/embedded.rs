@@ -92,7 +92,7 @@ pub(super) fn compose(
 
 fn not_accepted(ended: &Ended) -> bool {
     // The directory has no state, or the state has no such compose.
-    ended.stderr.contains("killed before the compose was accepted") || ended.stderr.contains("no compose ")
+    ended.stderr.contains("is only the beginning of a compose")
 }
 
 /// Runs `tutti retry`, and goes on until the compose is done: how that ended, and how often a program was killed.

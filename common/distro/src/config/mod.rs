@@ -31,7 +31,7 @@ pub use error::{ConfigError, OptionError, SyntaxError, Warning};
 pub use load::{Document, load_document, parse_conf, parse_definition};
 pub use mapping::{ArchMap, VariantArchMap, VariantMap};
 pub use pattern::{Pattern, PatternError};
-pub use references::dangling;
+pub use references::{dangling, missing_files};
 pub use schema::{Field, OptionSpec, Shape, Status};
 pub use settings::{
     ChecksumType, Createrepo, ExtraFile, FileSource, Gather, GatherMethod, GatherMethods, GatherSource, GreedyMethod,

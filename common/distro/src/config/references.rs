@@ -8,6 +8,7 @@ use super::check::Loaded;
 use super::error::Warning;
 use super::pattern::Pattern;
 use super::schema::{Shape, Status};
+use super::settings::{FileSource, ScmKind};
 use super::table::OPTIONS;
 use super::value::{Value, quoted};
 use crate::variants::Variants;
@@ -15,7 +16,37 @@ use crate::variants::Variants;
 /// Most names that a warning lists.
 const LISTED: usize = 12;
 
-/// Warns of expressions that fit no variant, architectures that no variant has, and local repositories that are not there.
+/// Notes local files that are not there and that no compose can begin without: variants, comps and the like.
+pub fn missing_files(loaded: &Loaded) -> Vec<Warning> {
+    let settings = &loaded.settings;
+    let sources = [
+        ("variants_file", Some(&settings.variants_file)),
+        ("comps_file", settings.comps_file.as_ref()),
+        ("gather_prepopulate", settings.gather.prepopulate.as_ref()),
+    ];
+    let mut missing = Vec::new();
+    for (option, source) in sources {
+        let (Some(source), Some(value)) = (source, loaded.raw.get(option)) else { continue };
+        let paths: Vec<&Path> = match source {
+            FileSource::Path(path) => vec![path],
+            // A command may make it.
+            FileSource::Scm(scm) if scm.scm == ScmKind::File && scm.command.is_none() => {
+                scm.file.iter().map(Path::new).collect()
+            }
+            FileSource::Scm(_) => Vec::new(),
+        };
+        for path in paths {
+            if let Err(error) = std::fs::metadata(path) {
+                let message = format!("{path:?} cannot be looked at: {error}");
+                missing.push(Warning::Note { at: value.at.clone(), option: option.to_owned(), message });
+            }
+        }
+    }
+    missing
+}
+
+/// Warns of expressions that fit no variant, architectures that no variant has, and local repositories and extra files that
+/// are not there.
 ///
 /// `variants` are all of the variants file, also those that `tree_variants` and `tree_arches` leave out.
 pub fn dangling(loaded: &Loaded, variants: &Variants) -> Vec<Warning> {
@@ -28,6 +59,7 @@ pub fn dangling(loaded: &Loaded, variants: &Variants) -> Vec<Warning> {
     found.names("tree_variants", |variants, name| variants.get(name).is_some(), "is no variant");
     found.names("tree_arches", |variants, name| variants.arches().contains(&name), "is an architecture of no variant");
     found.repositories();
+    found.extra_files();
     found.warnings.sort_by(|one, other| one.at().cmp(&other.at()));
     found.warnings
 }
@@ -105,6 +137,31 @@ impl Dangling<'_> {
         }
     }
 
+    fn extra_files(&mut self) {
+        let items = self.loaded.raw.get("extra_files").and_then(Value::as_array).unwrap_or_default();
+        let arches = items.iter().filter_map(|item| item.as_array()?.get(1)?.as_dict());
+        let sources = arches.flat_map(|dict| dict.entries.iter().flat_map(|(_, value)| one_or_list(value)));
+        for source in sources.filter_map(Value::as_dict) {
+            if source.get("scm").and_then(Value::as_str) != Some("file") || source.get("command").is_some() {
+                continue;
+            }
+            let names = ["file", "dir"].into_iter().filter_map(|key| source.get(key)).flat_map(one_or_list);
+            for name in names {
+                // What a pattern fits is seen when the job runs.
+                let Some(text) = name.as_str().filter(|text| !text.contains(['*', '?', '['])) else { continue };
+                let path = self.base().join(text);
+                if let Err(error) = std::fs::metadata(&path) {
+                    self.warn(name, "extra_files", format!("{path:?} cannot be looked at: {error}"));
+                }
+            }
+        }
+    }
+
+    /// What relative paths begin at.
+    fn base(&self) -> &Path {
+        self.loaded.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""))
+    }
+
     /// Directory of a repository, if it is a local one that is enabled.
     fn local(&self, value: &Value) -> Option<PathBuf> {
         let text = match value.as_dict() {
@@ -112,10 +169,9 @@ impl Dangling<'_> {
             Some(dict) => dict.get("baseurl")?.as_str()?,
             None => value.as_str()?,
         };
-        let base = self.loaded.files.first().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         match text.strip_prefix("file://") {
             Some(path) => Some(PathBuf::from(path)),
-            None => (!text.contains("://")).then(|| base.join(text)),
+            None => (!text.contains("://")).then(|| self.base().join(text)),
         }
     }
 }

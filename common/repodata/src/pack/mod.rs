@@ -48,7 +48,7 @@ pub struct PackDirectory {
 }
 
 /// One listed pack, by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackName(String);
 
 impl PackName {
@@ -57,6 +57,33 @@ impl PackName {
         let name = file_name.strip_suffix(INDEX)?;
         let hex = name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         hex.then(|| Self(name.to_owned()))
+    }
+
+    /// The name of the pack whose index this is.
+    pub fn of_index(path: &Path) -> Option<Self> {
+        Self::parse(path.file_name()?.to_str()?)
+    }
+}
+
+impl std::str::FromStr for PackName {
+    type Err = NoPackName;
+
+    fn from_str(text: &str) -> Result<Self, NoPackName> {
+        Self::parse(&format!("{text}{INDEX}")).ok_or(NoPackName)
+    }
+}
+
+/// A text is no name of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no name of a pack: those are 32 hexadecimal digits")]
+pub struct NoPackName;
+
+/// Whether a pack that cannot be read is damaged, rather than its volume in trouble or the pack too large.
+pub(super) fn is_damage(error: &RecordsError) -> bool {
+    match error {
+        RecordsError::Io { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
+        RecordsError::TooLarge { .. } => false,
+        _ => true,
     }
 }
 
@@ -108,13 +135,13 @@ impl PackDirectory {
     }
 
     /// All listed packs, to take records from. What is wrong with one is told to `note`, and that one is left out.
-    pub fn open(&self, note: &mut dyn FnMut(String)) -> Checkpoints {
+    pub fn open(&self, note: &mut dyn FnMut(String, Option<PackName>)) -> Checkpoints {
         let mut found = Checkpoints::new(OWNER);
         let mut seen = HashSet::new();
         loop {
             let (mut vanished, mut new) = (false, false);
             let names = self.list().unwrap_or_else(|error| {
-                note(format!("package records in {} are not used: {error}", self.packs().display()));
+                note(format!("package records in {} are not used: {error}", self.packs().display()), None);
                 Vec::new()
             });
             for name in names {
@@ -125,7 +152,10 @@ impl PackDirectory {
                 match self.add(&name, &mut found) {
                     Ok(()) => {}
                     Err(RecordsError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => vanished = true,
-                    Err(error) => note(format!("a pack is not used: {}", tutti_files::chain(&error))),
+                    Err(error) => {
+                        let text = format!("a pack is not used: {}", tutti_files::chain(&error));
+                        note(text, is_damage(&error).then_some(name));
+                    }
                 }
             }
             // What was in it may have been merged into a pack that was listed meanwhile.
@@ -135,7 +165,9 @@ impl PackDirectory {
         }
         if seen.len() >= MAX_PACKS {
             let root = self.root.display();
-            note(format!("of the packs in {root} {MAX_PACKS} are used (hint: tutti records gc merges small ones)"));
+            let text =
+                format!("of the packs in {root} {MAX_PACKS} are used (hint: tutti records gc merges small ones)");
+            note(text, None);
         }
         found
     }

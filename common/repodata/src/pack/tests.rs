@@ -44,7 +44,7 @@ fn has(packs: &Checkpoints, number: u32) -> bool {
 }
 
 fn quiet(packs: &PackDirectory) -> Checkpoints {
-    packs.open(&mut |note| panic!("{note}"))
+    packs.open(&mut |note, _| panic!("{note}"))
 }
 
 fn note_use(packs: &PackDirectory, compose: &Path, numbers: impl Iterator<Item = u32>) {
@@ -86,7 +86,12 @@ fn x5_torn_packs_are_noted_and_not_used() {
         fs::remove_file(&index).unwrap();
         fs::write(&index, &whole[..length]).unwrap();
         let mut notes = Vec::new();
-        let found = packs.open(&mut |note| notes.push(note));
+        let mut suspects = Vec::new();
+        let found = packs.open(&mut |note, suspect| {
+            notes.push(note);
+            suspects.extend(suspect);
+        });
+        assert_eq!(suspects.as_slice(), std::slice::from_ref(&bad), "cut to {length}");
         assert!(has(&found, 3) && !has(&found, 13), "cut to {length}");
         assert!(notes.len() == 1 && notes[0].contains(index.to_str().unwrap()), "{notes:?}");
     }
@@ -109,7 +114,7 @@ fn x5_torn_packs_are_noted_and_not_used() {
     fs::remove_file(&records).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &index).unwrap();
     let mut notes = Vec::new();
-    packs.open(&mut |note| notes.push(note));
+    packs.open(&mut |note, _| notes.push(note));
     assert_eq!(notes.len(), 1, "{notes:?}");
 }
 
@@ -171,9 +176,9 @@ fn damaged_packs_are_unlisted_and_others_stay() {
     let [good, bad, cut] = [publish(&packs, 0..10), publish(&packs, 10..20), publish(&packs, 20..30)];
     flip(&packs.paths(&bad)[0], 40);
     flip(&packs.paths(&cut)[1], 40);
-    let mut expected = vec![bad, cut];
-    expected.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(packs.unlist_damaged(SystemTime::now()).unwrap(), expected);
+    let damaged = [bad, cut];
+    let suspects = [&damaged[..], std::slice::from_ref(&good)].concat();
+    assert_eq!(packs.unlist_damaged(&suspects, SystemTime::now()).unwrap(), damaged);
     assert_eq!(packs.list().unwrap(), [good]);
     assert_eq!(packs.stat().unwrap().unlisted, 2);
 }
@@ -270,7 +275,7 @@ fn writers_readers_and_collections_at_once_lose_nothing() {
                 for number in 0..10 {
                     let first = writer * 100 + number * 10;
                     publish(packs, first..first + 10);
-                    assert!(has(&packs.open(&mut |_| ()), first));
+                    assert!(has(&packs.open(&mut |_, _| ()), first));
                 }
             });
         }

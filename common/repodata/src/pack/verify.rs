@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::time::SystemTime;
 
-use super::{PackDirectory, PackName, entries};
+use super::{PackDirectory, PackName, entries, is_damage};
 use crate::records::RecordsError;
 
 /// What a pack directory holds.
@@ -95,21 +95,17 @@ impl PackDirectory {
         Ok(records)
     }
 
-    /// Reads all packs, and unlists those that are damaged. What they have is to be in another one by then, or it is read
-    /// again. One that a volume in trouble does not give is left alone.
+    /// Reads those packs, and unlists those of them that are damaged. What they have is to be in another one by then, or it
+    /// is read again. One that a volume in trouble does not give is left alone.
     ///
     /// # Errors
-    /// When the directory cannot be listed, or names cannot be changed.
-    pub fn unlist_damaged(&self, now: SystemTime) -> io::Result<Vec<PackName>> {
+    /// When names cannot be changed.
+    pub fn unlist_damaged(&self, suspects: &[PackName], now: SystemTime) -> io::Result<Vec<PackName>> {
         let mut damaged = Vec::new();
-        for name in self.list()? {
-            match self.check(&name) {
-                Err((_, RecordsError::Io { source, .. })) if source.kind() != io::ErrorKind::UnexpectedEof => {}
-                Err(_) => {
-                    self.unlist(&name, now)?;
-                    damaged.push(name);
-                }
-                Ok(_) => {}
+        for name in suspects {
+            if self.check(name).is_err_and(|(_, error)| is_damage(&error)) {
+                self.unlist(name, now)?;
+                damaged.push(name.clone());
             }
         }
         Ok(damaged)

@@ -122,7 +122,8 @@ impl Actor {
             trouble: unreadable_reason(id, unreadable),
             ..api::ComposeSummary::default()
         }));
-        all.sort_by(|one, other| one.compose_id.cmp(&other.compose_id));
+        let order = |one: &str, other: &str| tutti_rpm::version_compare(one, other).then_with(|| one.cmp(other));
+        all.sort_by(|one, other| order(&one.compose_id, &other.compose_id));
         all
     }
 

@@ -41,7 +41,12 @@ impl Actor {
         let (subject, handle) = (view::subject(live, self.keeper()), self.handle.clone());
         let stop = self.handle.tasks().stop();
         self.handle.tasks().spawn_blocking(move || {
-            let look = || fsck::look(&subject, &then, || stop.is_cancelled());
+            let look = || {
+                tutti_failpoint::pass("engine.look.before");
+                let looked = fsck::look(&subject, &then, || stop.is_cancelled());
+                tutti_failpoint::pass("engine.look.after");
+                looked
+            };
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
             let refusal = match looked {
                 Ok(Look::Whole) => None,

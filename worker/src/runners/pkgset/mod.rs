@@ -130,7 +130,7 @@ fn read_all(
         return Err(error);
     }
     checkpointer.complete(&mut writer);
-    keeper.finish(&mut writer, earlier.has_damaged_packs());
+    keeper.finish(&mut writer, &earlier.damaged_packs());
     earlier.tell(context, total);
     let sealed = writer.seal().or_fail(FailureClass::Tool, failed)?;
     context.counters.add("records_bytes", sealed.size);

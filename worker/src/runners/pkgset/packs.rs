@@ -2,15 +2,18 @@
 //! them is left in staging, where the worker lists it once the job has succeeded ([`crate::packs`]):
 //!
 //! * `checkpoints/uses`: the package files of this source, one line for each;
-//! * `checkpoints/damaged`, if a pack was found to be damaged inside: then all records that there are become a pack, and the
-//!   damaged one goes;
+//! * `checkpoints/damaged`, if packs were found to be damaged: their names, one on each line; then all records that there are
+//!   become a pack, and the damaged ones go;
 //! * `checkpoints/pack.index`, if packages were read that no pack has: with `checkpoints/pack.records`, which has those,
 //!   or for `out/records`, if it was most of them. So little is written twice.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use tutti_job::Volumes;
-use tutti_repodata::{KnownFile, LocatorId, Record, RecordsError, RecordsWriter, pack::OWNER};
+use tutti_repodata::{
+    KnownFile, LocatorId, Record, RecordsError, RecordsWriter,
+    pack::{OWNER, PackName},
+};
 
 use super::resume::Origin;
 use crate::{JobContext, RunnerError, error::chain, log};
@@ -21,7 +24,7 @@ pub(crate) const USES: &str = "uses";
 pub(crate) const INDEX: &str = "pack.index";
 /// The records of a new pack, if they are not those of the output.
 pub(crate) const RECORDS: &str = "pack.records";
-/// Says that some pack is damaged.
+/// Names of packs that seem damaged.
 pub(crate) const DAMAGED: &str = "damaged";
 
 /// What becomes of records that no pack has.
@@ -96,12 +99,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// All packages of the output are in it. Leaves what there is for other composes; `damaged` says that some pack did not
-    /// give what its index promised.
-    pub(super) fn finish(mut self, output: &mut RecordsWriter, damaged: bool) {
+    /// All packages of the output are in it. Leaves what there is for other composes; `damaged` are packs that did not give
+    /// what they promised.
+    pub(super) fn finish(mut self, output: &mut RecordsWriter, damaged: &BTreeSet<PackName>) {
         let Some(uses) = self.uses.take() else { return };
-        if damaged {
-            // What that pack had must be in another one before it goes. A file of records that was begun is removed.
+        if !damaged.is_empty() {
+            // What those packs had must be in another one before they go. A file of records that was begun is removed.
             self.new = New::Output;
         }
         let left = (|| {
@@ -111,8 +114,9 @@ impl<'a> Keeper<'a> {
                 fs::write(path, text).map_err(|error| RunnerError::tool(format!("{}: {error}", path.display())))
             };
             write(&path, &text)?;
-            if damaged {
-                write(&self.path(DAMAGED)?, "")?;
+            if !damaged.is_empty() {
+                let names: String = damaged.iter().map(|name| format!("{name}\n")).collect();
+                write(&self.path(DAMAGED)?, &names)?;
             }
             self.path(INDEX)
         })();
@@ -143,7 +147,7 @@ fn seal(mut writer: RecordsWriter, index: &std::path::Path, files: &[KnownFile])
     Ok(size + writer.seal()?.size)
 }
 
-/// Where a job's parts of a pack are in its staging directory: uses, index, records, and what says that one is damaged.
+/// Where a job's parts of a pack are in its staging directory: uses, index, records, and the names of damaged packs.
 pub(crate) fn left_in(volumes: &Volumes) -> Option<[PathBuf; 4]> {
     let staging = volumes.staging.as_ref()?;
     let checkpoints = staging.join(Volumes::CHECKPOINTS);

@@ -12,13 +12,13 @@
 //! counts only if all that can be checked without reading its file fits.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ use tutti_distro::layout::package_file_name;
 use tutti_job::{LogicalPath, Volumes};
 use tutti_repodata::{
     Checkpoints, ChecksumType, FileIdentity, FileLocator, KnownFile, RecordsWriter, Taken,
-    pack::{self, PackDirectory},
+    pack::{self, PackDirectory, PackName},
 };
 use tutti_rpm::Package;
 
@@ -85,8 +85,8 @@ pub(super) struct Earlier {
     sets: [(Origin, Checkpoints); 2],
     taken: [AtomicU64; 2],
     notes: AtomicU64,
-    /// A pack did not give what its index promised.
-    damaged: AtomicBool,
+    /// Packs that did not give what they promised.
+    damaged: Mutex<BTreeSet<PackName>>,
 }
 
 impl Earlier {
@@ -99,25 +99,30 @@ impl Earlier {
         if !checkpoints.is_empty() {
             log!(context, "earlier attempts left the records of {} packages", checkpoints.len());
         }
+        let mut damaged = BTreeSet::new();
         let packs = match &context.volumes.records {
             Some(directory) => {
                 context.progress.set("look for package records", 0, 0);
-                PackDirectory::new(directory).open(&mut |note| log!(context, "{note}"))
+                PackDirectory::new(directory).open(&mut |note, suspect| {
+                    log!(context, "{note}");
+                    damaged.extend(suspect);
+                })
             }
             None => Checkpoints::new(pack::OWNER),
         };
         let sets = [(Origin::Attempt, checkpoints), (Origin::Pack, packs)];
-        Self { sets, taken: Default::default(), notes: AtomicU64::new(0), damaged: AtomicBool::new(false) }
+        Self { sets, taken: Default::default(), notes: AtomicU64::new(0), damaged: Mutex::new(damaged) }
     }
 
-    /// Whether packs were found to be damaged, of those that could be opened.
-    pub(super) fn has_damaged_packs(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+    /// Packs that were found to be damaged.
+    pub(super) fn damaged_packs(&self) -> BTreeSet<PackName> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note_damage(&self, origin: Origin) {
+    fn note_damage(&self, origin: Origin, set: &Checkpoints, taken: Option<Taken>) {
         if origin == Origin::Pack {
-            self.damaged.store(true, Ordering::Relaxed);
+            let name = taken.and_then(|taken| set.path_of(taken)).and_then(PackName::of_index);
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).extend(name);
         }
     }
 
@@ -225,7 +230,7 @@ impl Earlier {
                 Ok(Some(Beginning { writer, facts, known, origin }))
             }
             Err(error) => {
-                self.note_damage(origin);
+                self.note_damage(origin, set, prefix.files().next().map(|(taken, _)| taken));
                 log!(context, "the beginning of the records is made again, not taken over: {error}");
                 Ok(None)
             }
@@ -249,7 +254,7 @@ impl Earlier {
             let (record, identity, package) = match set.record(place) {
                 Ok(found) => found,
                 Err(error) => {
-                    self.note_damage(*origin);
+                    self.note_damage(*origin, set, Some(place));
                     if self.notes.fetch_add(1, Ordering::Relaxed) < MAX_NOTES {
                         log!(context, "{} is read again: {}", source.path.display(), chain(&error));
                     }
