@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,16 @@ use tutti_integration_tests::{
     program::{run, spawn, tutti},
     scratch::Scratch,
     skip,
+    tracer::{self, Call, Deed, Fault, Traced, Whose},
 };
 
 /// Whole and consistent: every file that `repomd.xml` lists is there and says as many packages as it has.
 fn check(repository: &Path) -> String {
+    check_of(repository, 500)
+}
+
+/// As [`check`], of more packages than `least`.
+fn check_of(repository: &Path, least: usize) -> String {
     let repomd = open(&repository.join("repodata/repomd.xml"));
     assert!(repomd.ends_with("</repomd>\n"), "{repomd}");
     let hrefs: Vec<&str> =
@@ -27,7 +34,7 @@ fn check(repository: &Path) -> String {
         let text = open(&repository.join(href));
         let count: usize = text.split("packages=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
         assert_eq!(text.matches("<package ").count(), count, "{href}");
-        assert!(count > 500 && text.ends_with('>'), "{href}");
+        assert!(count > least && text.ends_with('>'), "{href}");
     }
     repomd.split("<revision>").nth(1).unwrap().split('<').next().unwrap().to_owned()
 }
@@ -66,6 +73,57 @@ fn whatever_makes_repositories_is_killed() {
     let scratch = Scratch::new("killed-all");
     let outcome = kill(scratch.path(), &set.join("packages/pulp+pulp-fixtures"), 7, 16).unwrap();
     assert_eq!(outcome.killed + outcome.ended, 16);
+}
+
+/// Before and after each call that changes a name or a file: not only where a random moment happens to fall.
+#[test]
+fn r19_createrepo_killed_at_every_system_call_leaves_the_old_repository_or_the_new_one() {
+    let Some(set) = skip::shared("rpms") else { return };
+    if !tracer::possible() {
+        return skip::skipped("system calls are traced on x86_64 only");
+    }
+    let scratch = Scratch::new("killed-calls");
+    let packages = set.join("packages/pulp+pulp-fixtures").display().to_string();
+    let (repository, report) = (scratch.join("repository"), scratch.join("report"));
+    fs::create_dir(&repository).unwrap();
+    let out = repository.display().to_string();
+    let command = |revision: &str| tutti(["createrepo", "-q", "--revision", revision, "-o", &out, &packages]);
+    // Runs it with a fault; what was traced.
+    let traced = |revision: &str, fault: Option<&Fault>| -> Traced {
+        let inner = command(revision);
+        let mut outer = Command::new(env!("CARGO_BIN_EXE_syscalls"));
+        outer.arg("run").arg("--report").arg(&report);
+        if let Some(fault) = fault {
+            outer.arg("--fault").arg(serde_json::to_string(fault).unwrap());
+        }
+        let _ = run({
+            outer.arg("--").arg(inner.get_program()).args(inner.get_args());
+            outer
+        });
+        serde_json::from_slice(&fs::read(&report).unwrap()).unwrap()
+    };
+    let _ = run(command("first")).expect(0);
+    let undisturbed = traced("0", None);
+    assert_eq!(undisturbed.status, 0);
+    let (mut last, mut number, mut hits) = ("0".to_owned(), 0u32, 0u32);
+    for call in [Call::Link, Call::Rename, Call::Mkdir, Call::Unlink, Call::Symlink, Call::Sync, Call::Truncate] {
+        for when in 1..=undisturbed.count(Whose::Main, call) {
+            for deed in [Deed::KillBefore, Deed::KillAfter] {
+                number += 1;
+                let revision = number.to_string();
+                let fault = Fault { call, whose: Whose::Main, deed, when, below: None };
+                hits += u32::from(traced(&revision, Some(&fault)).hit);
+                let found = check_of(&repository, 0);
+                assert!(found == last || found == revision, "{fault:?}: {found} is neither {last} nor {revision}");
+                last = found;
+            }
+        }
+    }
+    println!("{hits} of {number} cases struck");
+    assert!(hits > 20, "{hits} of {number}");
+    let _ = run(command("end")).expect(0);
+    assert_eq!(check_of(&repository, 0), "end");
+    assert_eq!(fs::read_dir(&repository).unwrap().count(), 1, "nothing but repodata");
 }
 
 /// SIGTERM: the run ends with 1 and takes its lock away, or had ended already.
