@@ -66,7 +66,8 @@ const STOPPED: Duration = Duration::from_secs(2);
 /// Makes sure that whoever listens on a socket is not stopped.
 async fn awake(path: &Path) -> Result<(), Stopped> {
     // What else is wrong with it is said by whoever connects in earnest.
-    let Ok(stream) = tokio::net::UnixStream::connect(path).await else { return Ok(()) };
+    let connected = tokio::time::timeout(STOPPED, tokio::net::UnixStream::connect(path)).await;
+    let Ok(Ok(stream)) = connected else { return Ok(()) };
     let process = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
     let Some(process) = process else { return Ok(()) };
     let deadline = Instant::now() + STOPPED;

@@ -78,7 +78,16 @@ pub(crate) fn compose_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
 
 /// Whether a directory is that of a compose that had not come to its id.
 pub(crate) fn is_begun(top: &Path) -> bool {
-    top.join(tutti_controller::volume::CLAIM).is_file() && fs::symlink_metadata(top.join("COMPOSE_ID")).is_err()
+    is_bare(top) && fs::symlink_metadata(top.join("COMPOSE_ID")).is_err()
+}
+
+/// Whether a compose had made nothing that anybody would miss: its directory is claimed, and there is no tree.
+pub(crate) fn is_bare(top: &Path) -> bool {
+    let is_empty = |name: &str| match fs::read_dir(top.join(name)) {
+        Ok(mut items) => items.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    top.join(tutti_controller::volume::CLAIM).is_file() && is_empty("compose")
 }
 
 /// Says that a compose ended before there was anything of it.
@@ -242,7 +251,7 @@ impl Embedded {
     /// Itself, if its compose was accepted.
     async fn accepted(mut self) -> Result<Self> {
         let known = self.client.list(ListRequest {}).await;
-        if known.is_ok_and(|known| known.into_inner().composes.is_empty()) {
+        if is_bare(&self.top) && known.is_ok_and(|known| known.into_inner().composes.is_empty()) {
             let error = never_accepted(&self.top);
             self.finish().await?;
             return Err(error);

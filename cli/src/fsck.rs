@@ -69,7 +69,10 @@ async fn check(place: &FsckPlaceArgs, id: &str, depth: Depth) -> Result<Checked>
     }
     let checked = local(&state, id, Some(&top), depth).await;
     match &checked {
-        Err(error) if matches!(error.downcast_ref(), Some(StateFileError::Unknown { known, .. }) if known.is_empty()) => {
+        Err(error)
+            if embedded::is_bare(&top)
+                && matches!(error.downcast_ref(), Some(StateFileError::Unknown { known, .. }) if known.is_empty()) =>
+        {
             Err(embedded::never_accepted(&top))
         }
         _ => checked,
@@ -82,10 +85,16 @@ pub(crate) async fn refuse_damaged(top: &Path, id: &str) -> Result<()> {
     // What cannot be read at all is for the controller to say, which opens it next.
     let Ok(loaded) = fsck::load(&top.join(embedded::STATE), id, Some(top)).await else { return Ok(()) };
     let mut findings = loaded.findings;
+    let then = Then::GoesOn("run this again".to_owned());
     if let Some(subject) = loaded.subject {
-        findings.extend(run_here(*subject, Depth::Stat).await?.findings);
+        let mut found = run_here((*subject).clone(), Depth::Stat).await?.findings;
+        if fsck::refusal(id, top, &found, &then).is_some() {
+            // Perhaps packages were only touched.
+            found = run_here(*subject, Depth::Changed).await?.findings;
+        }
+        findings.extend(found);
     }
-    match fsck::refusal(id, top, &findings, &Then::GoesOn("run this again".to_owned())) {
+    match fsck::refusal(id, top, &findings, &then) {
         Some(refusal) => anyhow::bail!(refusal),
         None => Ok(()),
     }
@@ -111,6 +120,7 @@ fn without_state(id: &str, top: &Path) -> Checked {
         job: String::new(),
         what: "is missing, so nothing is known of the compose but its files".to_owned(),
         advice: "if a controller made it, ask that one (--controller, or --state-dir when it is gone); else restore it from a copy, or make a new compose".to_owned(),
+        may_pass: false,
     };
     Checked {
         compose_id: id.to_owned(),
@@ -169,7 +179,8 @@ fn from_wire(finding: FsckFinding) -> Finding {
         "warning" => Severity::Warning,
         _ => Severity::Error,
     };
-    Finding { severity, path: finding.path, job: finding.job, what: finding.what, advice: finding.advice }
+    let FsckFinding { path, job, what, advice, .. } = finding;
+    Finding { severity, path, job, what, advice, may_pass: false }
 }
 
 fn text(checked: &Checked, depth: Depth) -> String {
@@ -196,7 +207,7 @@ fn text(checked: &Checked, depth: Depth) -> String {
     let running = if checked.running { ", still running" } else { "" };
     let status = if checked.status.is_empty() { "state unknown" } else { checked.status.as_str() };
     let contents = match depth {
-        Depth::Stat => "contents not compared (--checksums does that)".to_owned(),
+        Depth::Stat | Depth::Changed => "contents not compared (--checksums does that)".to_owned(),
         Depth::Contents => format!("{:.1} MB of contents compared", checked.report.bytes as f64 / 1e6),
     };
     let _ = writeln!(

@@ -142,8 +142,8 @@ fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guar
     // Daemons say what happens; commands only what must not be missed.
     let default = match command {
         Command::Controller(_) | Command::Worker(_) => "info",
-        // What it waits for and what ends badly is said in words for people.
-        Command::Compose(_) | Command::Retry(_) => "off",
+        // What composes wait for and what ends badly is said in words for people.
+        Command::Compose(_) | Command::Retry(_) => "error,tutti_controller::engine::actor=off",
         _ => "error",
     };
     Ok(tutti_telemetry::init(&TelemetryOptions {

@@ -330,7 +330,7 @@ impl Handle {
         let looked = self.tasks.blocking(move || fsck::look(&subject, &then, || stop.is_cancelled())).await;
         match looked.ok_or_else(|| Status::internal("looking at its files panicked: see the controller's log"))? {
             fsck::Look::Whole => self.ask(|reply| Command::Retry { compose_id, patterns, reply }).await,
-            fsck::Look::Refused(refusal) => Err(Status::failed_precondition(refusal)),
+            fsck::Look::Refused(refusal) | fsck::Look::Troubled(refusal) => Err(Status::failed_precondition(refusal)),
             fsck::Look::BrokenOff => Err(Status::unavailable("the controller ends; hint: run this again later")),
         }
     }

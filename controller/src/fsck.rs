@@ -71,11 +71,14 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub advice: String,
+    /// The place could not be looked at, as its volume is in trouble: it may look otherwise later.
+    pub may_pass: bool,
 }
 
 impl Finding {
     fn new(severity: Severity, path: impl Into<String>, what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { severity, path: path.into(), job: String::new(), what: what.into(), advice: advice.into() }
+        let (path, what, advice) = (path.into(), what.into(), advice.into());
+        Self { severity, path, job: String::new(), what, advice, may_pass: false }
     }
 
     fn of_job(mut self, job: impl Into<String>) -> Self {
@@ -155,7 +158,9 @@ impl Subject {
 pub enum Depth {
     /// Names, types, sizes, modes, link targets, and the mtime of packages.
     Stat,
-    /// Contents too.
+    /// And the contents of packages whose mtime is another: somebody may only have touched them.
+    Changed,
+    /// All contents too.
     Contents,
 }
 

@@ -127,6 +127,8 @@ impl Recorder {
     pub fn take(&mut self, revision: i64) -> BTreeMap<String, Vec<Line>> {
         let mut lines = BTreeMap::<String, Vec<Line>>::new();
         for line in std::mem::take(&mut self.pending) {
+            // What was found was there when the epoch began, whenever that is told.
+            let revision = if line.cause == Cause::Found { self.epoch } else { revision };
             lines.entry(line.compose.clone()).or_default().push(Line { revision, ..line });
         }
         lines
@@ -161,6 +163,7 @@ fn compose_change(compose: &Compose, header: &Header, plan: Option<Digest>) -> C
         stopping: header.stopping,
         started: header.started_at.is_some(),
         ended: header.ended_at.is_some(),
+        looks: true,
         damage: header.damage.clone(),
     }
 }

@@ -226,6 +226,26 @@ fn published_files_removed_while_the_compose_runs() {
     }
 }
 
+/// Only its times in the metadata are wrong then.
+#[test]
+fn a_package_that_is_touched_while_the_compose_runs_costs_nothing() {
+    let mut paused = paused("hand-touched", REPO);
+    paused.until_published(LINK);
+    let package = paused.compose.directory().join("compose/Server/x86_64/os/Packages").join(HELLO);
+    fs::File::options().append(true).open(&package).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let _ = paused.go_on(0);
+    assert_eq!(paused.compose.status(), "FINISHED");
+    says(&paused.ask("fsck", &["--checksums"]).expect(1), &["warning", HELLO, "its contents are the same"]);
+    // Edited too, it is damage.
+    let mut edited = self::paused("hand-edited", REPO);
+    edited.until_published(LINK);
+    let package = edited.compose.directory().join("compose/Server/x86_64/os/Packages").join(HELLO);
+    edit(&package);
+    fs::File::options().append(true).open(&package).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    says(&edited.go_on(1), &["cannot finish ", HELLO, "has other contents"]);
+    assert_eq!(edited.compose.status(), "DOOMED");
+}
+
 /// Who asks a program that is stopped is told so, and does not wait.
 #[test]
 fn a_compose_that_is_stopped() {
@@ -373,7 +393,6 @@ fn variants_comps_and_repositories_that_are_something_else() {
     says(&ended, &["FAILED pkgset.repos [input]", "a.rpm is no readable RPM", "hint: fetch the file again"]);
 }
 
-/// Where nobody is root: as root, files of any mode can be read, so another user is taken.
 /// All of them at once, each with its line.
 #[test]
 fn files_that_a_configuration_names_and_that_are_not_there() {
@@ -394,6 +413,7 @@ fn files_that_a_configuration_names_and_that_are_not_there() {
     says(&check().expect(0), &["warning: ", "extra_files: ", "EULAS", "No such file"]);
 }
 
+/// Where nobody is root: as root, files of any mode can be read, so another user is taken.
 #[test]
 fn files_without_permission() {
     if !rustix::process::getuid().is_root() {

@@ -90,3 +90,15 @@ fn reads_that_fail_are_tried_again() {
     let courses = cases(&bench, &faults);
     assert_eq!(courses, [Course::TriedAgain; 3]);
 }
+
+/// The tree is looked at before the compose ends: what cannot be looked at is not taken for gone.
+#[test]
+fn r15_a_tree_that_cannot_be_listed_for_a_moment_is_looked_at_again() {
+    let scratch = Scratch::new("list");
+    let Some(bench) = bench(&scratch) else { return };
+    let all = bench.faults(Whose::Main, Call::List, Deed::Eio);
+    // The look is among the last that list directories.
+    let faults: Vec<Fault> = all[all.len() - 40..].iter().step_by(4).cloned().collect();
+    let courses = cases(&bench, &faults);
+    assert!(courses.iter().all(|course| matches!(course, Course::Unaided | Course::Missed)), "{courses:?}");
+}

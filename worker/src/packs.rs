@@ -45,7 +45,7 @@ pub(crate) fn keep(volumes: &Volumes, job: &str) -> Result<(), String> {
         // After what they had has been listed anew.
         let mut text = String::new();
         read(&damaged, &mut text).map_err(|error| format!("{}: {error}", damaged.display()))?;
-        let suspects: Vec<PackName> = text.lines().take(MAX_SUSPECTS).filter_map(|line| line.parse().ok()).collect();
+        let suspects: Vec<PackName> = text.lines().filter_map(|line| line.parse().ok()).take(MAX_SUSPECTS).collect();
         packs
             .unlist_damaged(&suspects, SystemTime::now())
             .map_err(|error| format!("{}: {error}", directory.display()))?;

@@ -36,7 +36,7 @@ use crate::record::{FileIdentity, Record, Wanted, decode_facts, decode_wanted};
 use crate::records::{
     Block, FOOTER_SIZE, HEAD_SIZE, MAX_PART, Part, RecordsError, STREAMS, Stream, footer, partial_path,
 };
-use crate::records_reader::{Format, check_ends, decode_block, decode_part, read_at, unpack};
+use crate::records_reader::{Format, UNKNOWN_VERSION, check_ends, decode_block, decode_part, read_at, unpack};
 
 const MAGIC: &[u8; 8] = b"TUTTICKP";
 /// Version of the layout; raised with each change of it, also of the records' own.
@@ -401,7 +401,10 @@ impl Checkpoints {
     /// When it cannot be read, is damaged, belongs to another owner, or is too large.
     pub fn add(&mut self, path: &Path, file: &File, data: &Arc<File>) -> Result<usize, RecordsError> {
         let io = |source| RecordsError::Io { action: "open", path: path.to_owned(), source };
-        let damaged = |error: DecodeError| RecordsError::Checkpoint { path: path.to_owned(), what: error.0.to_owned() };
+        let damaged = |error: DecodeError| match error.0 {
+            UNKNOWN_VERSION => RecordsError::Version { path: path.to_owned() },
+            what => RecordsError::Checkpoint { path: path.to_owned(), what: what.to_owned() },
+        };
         let size = file.metadata().map_err(io)?.len();
         let data_size = data.metadata().map_err(io)?.len();
         if size < HEAD_SIZE + FOOTER_SIZE {

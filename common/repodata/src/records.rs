@@ -72,6 +72,12 @@ pub enum RecordsError {
         /// What was found.
         what: String,
     },
+    /// It was made by another version of this program, which can use it.
+    #[error("{} is of another version of this program", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+    },
     /// No such record.
     #[error("records file {} has {len} records and none with number {}", path.display(), id.0)]
     NoRecord {

@@ -268,6 +268,15 @@ pub(crate) struct Format {
 
 const RECORDS: Format = Format { magic: HEAD_MAGIC, version: FORMAT_VERSION, max_index: MAX_INDEX };
 
+/// What is said of a file of another version.
+pub(crate) const UNKNOWN_VERSION: &str = "it has an unknown version";
+
+/// Whether a footer is whole.
+fn is_footer(footer: &[u8]) -> bool {
+    let sum = Sha256::digest(footer.get(..56).unwrap_or_default());
+    footer.get(56..72) == Some(&sum[..16]) && footer.get(72..80) == Some(&FOOTER_MAGIC[..])
+}
+
 pub(crate) fn check_ends<'a>(
     format: &Format,
     head: &[u8],
@@ -279,21 +288,22 @@ pub(crate) fn check_ends<'a>(
         return Err(DecodeError("it is no such file"));
     }
     if head.u32()? != format.version {
-        return Err(DecodeError("it has an unknown version"));
+        // A footer that is whole, and of this version, says that the head is damaged.
+        let own = footer.get(20..24) == Some(&format.version.to_le_bytes()) && is_footer(footer);
+        return Err(DecodeError(if own { "its head is damaged" } else { UNKNOWN_VERSION }));
     }
     if head.u32()? != 0 {
         return Err(DecodeError("its head has unknown flags"));
     }
-    let fields_sha256 = Sha256::digest(footer.get(..56).unwrap_or_default());
+    if !is_footer(footer) {
+        return Err(DecodeError("its footer is missing or damaged (it was never sealed, or was cut)"));
+    }
     let mut footer = Decoder::new(footer);
     let (offset, length, records) = (footer.u64()?, footer.u64()?, footer.u32()?);
     let version = footer.u32()?;
     let sha256 = footer.raw(32)?;
-    if footer.raw(16)? != &fields_sha256[..16] || footer.raw(8)? != FOOTER_MAGIC {
-        return Err(DecodeError("its footer is missing or damaged (it was never sealed, or was cut)"));
-    }
     if version != format.version {
-        return Err(DecodeError("it has an unknown version"));
+        return Err(DecodeError(UNKNOWN_VERSION));
     }
     let end = offset.checked_add(length);
     if offset < HEAD_SIZE || length > format.max_index || end != Some(size - FOOTER_SIZE) {

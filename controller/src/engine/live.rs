@@ -141,14 +141,23 @@ impl Live {
         if self.compose.job(number).is_none_or(|record| record.state.is_terminal()) {
             return None;
         }
-        let held = self.held.as_ref().map(|held| format!("waits: {}", held.reason()));
+        let held = self.held_for().map(|reason| format!("waits: {reason}"));
         held.or_else(|| self.trouble.get(&Some(number)).or_else(|| self.trouble.get(&None)).cloned())
+    }
+
+    /// Why it is not gone on with: while it is looked at, what keeps that from its end.
+    fn held_for(&self) -> Option<String> {
+        match self.held.as_ref()? {
+            Held::Looked => self.trouble.get(&None).cloned().or(Some(Held::Looked.reason())),
+            damaged => Some(damaged.reason()),
+        }
     }
 
     /// What clients are told of the compose itself: what concerns open jobs, they are told of those.
     pub(super) fn own_trouble(&self) -> String {
-        let held = self.held.as_ref().map(Held::reason);
-        let ending = || self.trouble.get(&None).filter(|_| self.compose.is_ended() && !self.settled).cloned();
+        let held = self.held_for();
+        let is_ending = (self.compose.is_ended() && !self.settled) || self.looking.is_some();
+        let ending = || self.trouble.get(&None).filter(|_| is_ending).cloned();
         let damage = || Some(self.compose.header.damage.clone()).filter(|damage| !damage.is_empty());
         held.or_else(ending).or_else(damage).or_else(|| self.unlinked.clone()).unwrap_or_default()
     }

@@ -148,6 +148,7 @@ impl Comparison<'_> {
 
     fn contents(&mut self, path: &str, wanted: &Wanted, seen: &Seen) {
         let mut what = Vec::new();
+        let is_same = matches!((&wanted.checksum, &seen.checksum), (Some((_, good)), Some(Ok(found))) if good == found);
         if let Some(size) = wanted.size.filter(|size| *size != seen.size) {
             what.push(format!("has {} bytes, {} had {size}", seen.size, made(wanted)));
         }
@@ -164,11 +165,21 @@ impl Comparison<'_> {
         if what.is_empty() {
             return;
         }
+        if is_same {
+            // Of other size it is not hashed: the mtime alone is another.
+            let what = format!("{}; its contents are the same", what.join("; "));
+            let advice = "leave it, or set its mtime back: only its times in the metadata are wrong".to_owned();
+            return self.push(Severity::Warning, path, wanted.job, what, advice);
+        }
         let advice = match (wanted.kind, self.source(wanted)) {
             (EntryKind::Package, Some(source)) => {
                 // Package records know files by size and mtime.
                 let hidden = wanted.size == Some(seen.size) && wanted.mtime == Some(seen.mtime);
-                let renewed = if hidden { format!("touch {source} and ") } else { String::new() };
+                let renewed = if hidden {
+                    format!("put another file in its place (cp '{source}' NEW, mv NEW '{source}') and ")
+                } else {
+                    String::new()
+                };
                 format!(
                     "find out who changed it ({source} may be the same file, by a hard link); restore both from a copy, or {renewed}make a new compose"
                 )

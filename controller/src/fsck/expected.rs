@@ -69,22 +69,19 @@ pub(super) fn expected(
             let Some(output) = made(record, &declared.name) else { continue };
             let size = if declared.is_tree() { None } else { Some(output.size) };
             expected.blob(Some(job.number), &output.digest, size);
-            if depth == Depth::Contents && declared.name.starts_with("set/") {
+            if depth != Depth::Stat && declared.name.starts_with("set/") {
                 package_checksums(subject, &output.digest, &mut checksums);
             }
             let (Some(target), JobState::Published) = (target, record.state) else { continue };
             match manifest(subject, &output.digest) {
                 Ok(manifest) => expected.tree(job.number, &target, owns(declared), manifest),
                 Err(None) => {}
-                Err(Some(reason)) => findings.push(
-                    Finding::new(
-                        Severity::Error,
-                        blob_path(&output.digest),
-                        format!("is the manifest of {target} and {reason}; that part of the tree cannot be checked"),
-                        LOST_BLOB,
-                    )
-                    .of_job(job.name.to_string()),
-                ),
+                Err(Some(Unusable { reason, may_pass })) => {
+                    let what =
+                        format!("is the manifest of {target} and {reason}; that part of the tree cannot be checked");
+                    let finding = Finding::new(Severity::Error, blob_path(&output.digest), what, LOST_BLOB);
+                    findings.push(Finding { may_pass, ..finding.of_job(job.name.to_string()) });
+                }
             }
         }
     }
@@ -120,19 +117,35 @@ fn target(output: &OutputSpec) -> Option<String> {
     }
 }
 
-/// Reads a manifest. One that is not there at all is found by its path, and is no reason here.
-fn manifest(subject: &Subject, digest: &Digest) -> Result<Manifest, Option<String>> {
-    let bytes = blob(subject, digest)?;
-    if Digest::of(&bytes) != *digest {
-        return Err(Some(format!("has other contents than its name says (SHA-256 {})", Digest::of(&bytes))));
-    }
-    Manifest::decode_checked(&bytes).map_err(|error| Some(format!("cannot be read: {error}")))
+/// Why a blob is of no use.
+struct Unusable {
+    reason: String,
+    /// Its volume is in trouble.
+    may_pass: bool,
 }
 
-fn blob(subject: &Subject, digest: &Digest) -> Result<Vec<u8>, Option<String>> {
+impl From<String> for Unusable {
+    fn from(reason: String) -> Self {
+        Self { reason, may_pass: false }
+    }
+}
+
+/// Reads a manifest. One that is not there at all is found by its path, and is no reason here.
+fn manifest(subject: &Subject, digest: &Digest) -> Result<Manifest, Option<Unusable>> {
+    let bytes = blob(subject, digest)?;
+    if Digest::of(&bytes) != *digest {
+        return Err(Some(format!("has other contents than its name says (SHA-256 {})", Digest::of(&bytes)).into()));
+    }
+    Manifest::decode_checked(&bytes).map_err(|error| Some(format!("cannot be read: {error}").into()))
+}
+
+fn blob(subject: &Subject, digest: &Digest) -> Result<Vec<u8>, Option<Unusable>> {
     observe::read_file(&subject.volumes().blob(digest)).map_err(|error| match error {
         observe::Unreadable::Absent | observe::Unreadable::NoFile => None,
-        observe::Unreadable::Failed(reason) => Some(format!("cannot be read: {reason}")),
+        observe::Unreadable::Failed(error) => Some(Unusable {
+            reason: format!("cannot be read: {error}"),
+            may_pass: tutti_files::trouble(&error).is_some(),
+        }),
     })
 }
 

@@ -60,20 +60,20 @@ pub(super) enum Unreadable {
     Absent,
     /// A directory, a link, or something else stands there.
     NoFile,
-    Failed(String),
+    Failed(io::Error),
 }
 
 /// Reads a regular file of bounded size.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unreadable::Absent,
-        _ => Unreadable::Failed(error.to_string()),
+        _ => Unreadable::Failed(error),
     };
     let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_READ + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_READ {
-        return Err(Unreadable::Failed(format!("it is larger than {MAX_READ} bytes")));
+        return Err(Unreadable::Failed(io::Error::other(format!("it is larger than {MAX_READ} bytes"))));
     }
     Ok(bytes)
 }
@@ -84,12 +84,12 @@ fn open(path: &Path) -> Result<File, Unreadable> {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Err(Unreadable::Absent),
         Err(rustix::io::Errno::LOOP) => return Err(Unreadable::NoFile),
-        Err(error) => return Err(Unreadable::Failed(io::Error::from(error).to_string())),
+        Err(error) => return Err(Unreadable::Failed(error.into())),
     };
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
         Ok(_) => Err(Unreadable::NoFile),
-        Err(error) => Err(Unreadable::Failed(error.to_string())),
+        Err(error) => Err(Unreadable::Failed(error)),
     }
 }
 
@@ -278,8 +278,8 @@ pub(super) fn observe(subject: &Subject, expected: &Expected, depth: Depth, watc
         observed.look_with_parents(subject, path);
     }
     observed.files = observed.seen.values().filter(|seen| seen.kind != Kind::Directory).count() as u64;
-    if depth == Depth::Contents {
-        observed.hash(subject, expected, watch)?;
+    if depth != Depth::Stat {
+        observed.hash(subject, expected, depth, watch)?;
     }
     Some(observed)
 }
@@ -303,7 +303,14 @@ impl Observed {
                     continue;
                 }
             };
-            for entry in entries.map_while(Result::ok) {
+            for entry in entries {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    Err(error) => {
+                        self.cannot(&directory, "be listed", &error);
+                        break;
+                    }
+                };
                 let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
                 if self.look(subject, &path) == Some(Kind::Directory) {
                     pending.push(path);
@@ -315,7 +322,8 @@ impl Observed {
 
     fn cannot(&mut self, path: &str, what: &str, error: &io::Error) {
         let what = format!("cannot {what}: {error}");
-        self.findings.push(Finding::new(Severity::Error, path, what, "look at its permissions and at the disk"));
+        let finding = Finding::new(Severity::Error, path, what, "look at its permissions and at the disk");
+        self.findings.push(Finding { may_pass: tutti_files::trouble(error).is_some(), ..finding });
     }
 
     fn look_with_parents(&mut self, subject: &Subject, path: &str) {
@@ -350,6 +358,9 @@ impl Observed {
             Kind::Symlink => fs::read_link(&full).map(|target| target.to_string_lossy().into_owned()),
             Kind::File | Kind::Directory | Kind::Special => Ok(String::new()),
         };
+        if let Err(error) = &target {
+            self.cannot(path, "be read", error);
+        }
         let seen = Seen {
             kind,
             size: metadata.size(),
@@ -363,7 +374,7 @@ impl Observed {
     }
 
     /// Hashes every expected file of the expected size; of another size, that is what is said of it.
-    fn hash(&mut self, subject: &Subject, expected: &Expected, watch: Watcher<'_>) -> Option<()> {
+    fn hash(&mut self, subject: &Subject, expected: &Expected, depth: Depth, watch: Watcher<'_>) -> Option<()> {
         let file = |kind: EntryKind| matches!(kind, EntryKind::File | EntryKind::Package);
         let wanted: Vec<(&String, ChecksumType)> = expected
             .paths
@@ -373,8 +384,10 @@ impl Observed {
             .collect();
         let size = |path: &String| {
             let seen = self.seen.get(path).filter(|seen| seen.kind == Kind::File)?;
-            let wanted = expected.paths.get(path)?.size;
-            wanted.is_none_or(|size| size == seen.size).then_some(seen.size)
+            let wanted = expected.paths.get(path)?;
+            let is_touched = wanted.mtime.is_some_and(|mtime| mtime != seen.mtime);
+            let is_asked = depth == Depth::Contents || is_touched;
+            (is_asked && wanted.size.is_none_or(|size| size == seen.size)).then_some(seen.size)
         };
         let wanted: Vec<(&String, ChecksumType, u64)> =
             wanted.into_iter().filter_map(|(path, kind)| Some((path, kind, size(path)?))).collect();
@@ -398,7 +411,7 @@ impl Observed {
         let mut file = match open(path) {
             Ok(file) => file,
             Err(Unreadable::Absent | Unreadable::NoFile) => return Some(Err("it went away".to_owned())),
-            Err(Unreadable::Failed(reason)) => return Some(Err(reason)),
+            Err(Unreadable::Failed(error)) => return Some(Err(error.to_string())),
         };
         let mut hasher = kind.hasher();
         let mut block = vec![0; BLOCK];

@@ -3,7 +3,7 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use super::{Depth, Finding, Severity, Subject, check_files};
+use super::{Depth, Finding, Report, Severity, Subject, check_files};
 
 /// What a look at a compose found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Look {
     Whole,
     /// What is not, and what to do.
     Refused(String),
+    /// What could not be looked at: the volume is in trouble.
+    Troubled(String),
     /// It was broken off, and says nothing.
     BrokenOff,
 }
@@ -25,14 +27,25 @@ pub enum Then {
     Ends(String),
 }
 
-/// Looks, without reading contents, whether everything is there that finished jobs made. Blocks, at most until it
+/// Looks, without reading contents but of packages that were touched, whether everything is there that finished jobs made. Blocks, at most until it
 /// `stops`.
 pub fn look(subject: &Subject, then: &Then, stops: impl Fn() -> bool) -> Look {
+    if let Err(error) = std::fs::metadata(&subject.top) {
+        // The volume may be away.
+        return Look::Troubled(format!("cannot look at {}: {error}", subject.top.display()));
+    }
     let mut watch = |_| if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    match check_files(subject, Depth::Stat, &mut watch) {
+    let refused = |report: &Report| refusal(&subject.id, &subject.top, &report.findings, then);
+    let report = match check_files(subject, Depth::Stat, &mut watch) {
+        // Perhaps packages were only touched.
+        Some(report) if refused(&report).is_some() => check_files(subject, Depth::Changed, &mut watch),
+        report => report,
+    };
+    match report {
         None => Look::BrokenOff,
-        Some(report) => match refusal(&subject.id, &subject.top, &report.findings, then) {
+        Some(report) => match refused(&report) {
             None => Look::Whole,
+            Some(refusal) if report.findings.iter().any(|finding| finding.may_pass) => Look::Troubled(refusal),
             Some(refusal) => Look::Refused(refusal),
         },
     }
@@ -42,7 +55,8 @@ pub fn look(subject: &Subject, then: &Then, stops: impl Fn() -> bool) -> Look {
 pub fn refusal(id: &str, top: &Path, findings: &[Finding], then: &Then) -> Option<String> {
     let ours = |finding: &&Finding| finding.severity == Severity::Error && is_made(&finding.path);
     let damaged: Vec<&Finding> = findings.iter().filter(ours).collect();
-    let first = damaged.first()?;
+    // What may pass explains the rest.
+    let first = damaged.iter().find(|finding| finding.may_pass).or(damaged.first())?;
     let more = if damaged.len() > 1 { format!(", and {} more", damaged.len() - 1) } else { String::new() };
     let (cannot, then) = match then {
         Then::GoesOn(then) => ("go on with", then),

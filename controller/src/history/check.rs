@@ -213,7 +213,7 @@ impl Replay<'_> {
             self.broken(Invariant::I4, line, format!("an ended compose changed by {:?}", line.cause));
         }
         let whole = change.ended && change.status.starts_with("FINISHED");
-        if whole && !matches!(line.cause, Cause::Looked | Cause::Found) {
+        if whole && change.looks && !matches!(line.cause, Cause::Looked | Cause::Found) {
             self.broken(Invariant::I6, line, format!("it is {} and nobody looked at its tree", change.status));
         }
         if whole && !change.damage.is_empty() {

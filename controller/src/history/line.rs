@@ -68,6 +68,9 @@ pub struct ComposeChange {
     pub started: bool,
     /// Nothing runs any more.
     pub ended: bool,
+    /// Whoever wrote this looks at the tree before it calls a compose finished; earlier versions did not.
+    #[serde(default)]
+    pub looks: bool,
     /// What is gone of the tree.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub damage: String,

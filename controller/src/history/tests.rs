@@ -255,6 +255,31 @@ fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
     assert_eq!(found(&run.lines, true), []);
 }
 
+/// A controller that finds a compose ended tells of it with the first change, of which a crash may take the rest along.
+#[test]
+fn what_is_found_is_as_old_as_the_epoch_whenever_it_is_told() {
+    let mut run = Run::start();
+    let first = run.begin(0, 1);
+    run.fail(first, FailureClass::Tool);
+    for job in [2, 3] {
+        let fence = run.begin(job, 1);
+        run.finish(fence);
+    }
+    run.revision += 1;
+    run.recorder = Recorder::new(run.revision);
+    let stored_at = run.revision - 1;
+    run.recorder.found(&run.compose, Timestamp(6), |_| Some(stored_at));
+    run.tell(Event::Retry { jobs: vec![] });
+    let told = run.lines.iter().rposition(|line| line.cause == Cause::Found).unwrap();
+    run.lines.truncate(told + 1);
+    run.restart();
+    for job in [0, 1] {
+        let fence = run.begin(job, 1);
+        run.finish(fence);
+    }
+    assert_eq!(found(&run.lines, true), []);
+}
+
 type Break = fn(&mut Vec<Line>);
 
 fn caught(invariant: Invariant, breaks: &[Break]) {
@@ -440,6 +465,11 @@ fn i6_an_end_of_a_tree_that_nobody_looked_at_is_caught() {
     let mut lines = good_end();
     lines[of].cause = Cause::Published;
     assert_eq!(found(&lines, true), [Invariant::I6]);
+    // An earlier version did not look, and did not say so.
+    let old = lines[of].to_json().replace("\"looks\":true,", "").replace(",\"looks\":true", "");
+    assert!(!old.contains("looks"), "{old}");
+    lines[of] = parse(&old).0.remove(0);
+    assert_eq!(found(&lines, true), []);
     let mut lines = good_end();
     let Change::Compose(change) = &mut lines[of].change else { panic!("{:?}", lines[of]) };
     change.damage = "compose is missing".into();

@@ -14,7 +14,7 @@ use crate::plan::{Need, PlanJob};
 /// Longest cause kept with an attempt, and longest reason and hint kept with a job, in characters.
 const CAUSE: usize = 120;
 const REASON: usize = 400;
-/// Longest account of what is gone of a tree, in characters.
+/// Longest account of what is gone of a tree, in bytes: a header is at most 2 KiB.
 const DAMAGE: usize = 1500;
 
 pub(super) struct Transition<'a> {
@@ -146,7 +146,7 @@ impl<'a> Transition<'a> {
     pub(super) fn looked(&mut self, damage: Option<&str>) {
         if self.may_end() {
             self.looked = true;
-            self.header.damage = damage.map(|damage| cut_within(damage, DAMAGE)).unwrap_or_default();
+            self.header.damage = damage.map(|damage| cut_to_bytes(damage, DAMAGE)).unwrap_or_default();
         }
     }
 
@@ -157,7 +157,10 @@ impl<'a> Transition<'a> {
         }
         let status = self.final_status();
         if matches!(status, Status::Finished | Status::FinishedIncomplete) && !self.looked {
-            self.effects.push(Effect::Look);
+            // What changes nothing, as an outcome that is said again, does not make it look anew.
+            if !self.changed.is_empty() || self.header != self.compose.header {
+                self.effects.push(Effect::Look);
+            }
             return;
         }
         if status != self.header.status {
@@ -416,6 +419,12 @@ pub(super) fn cut(text: &str, length: usize) -> String {
         None => text.chars().map(plain).collect(),
         Some((end, _)) => text[..end].chars().map(plain).chain(['…']).collect(),
     }
+}
+
+/// As [`cut_within`], for so many bytes.
+fn cut_to_bytes(text: &str, bytes: usize) -> String {
+    let lengths = (0..=bytes).rev().step_by(50);
+    lengths.map(|length| cut_within(text, length)).find(|text| text.len() <= bytes).unwrap_or_default()
 }
 
 /// Beginning and end, `length` characters in all, on one line: an error ends with its cause.

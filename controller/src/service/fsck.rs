@@ -63,6 +63,6 @@ fn event(event: api::fsck_response::Event) -> api::FsckResponse {
 }
 
 fn wire(finding: Finding) -> api::FsckFinding {
-    let Finding { severity, path, job, what, advice } = finding;
+    let Finding { severity, path, job, what, advice, may_pass: _ } = finding;
     api::FsckFinding { severity: severity.as_str().to_owned(), path, job, what, advice }
 }

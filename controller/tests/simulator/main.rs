@@ -174,6 +174,29 @@ fn i1_to_i7_broken_engines_are_caught() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// Somebody takes away what a job made, while others go on; `sabotage` tells of the engine.
+fn holed(seed: u64, sabotage: Option<Sabotage>) -> Summary {
+    let mut world = World::new(seed, calm(2, 1, 4_000), chain_of(6), vec![Fate::Good; 6]);
+    world.sabotage = sabotage;
+    let made = |world: &World| world.stored().is_some_and(|c| c.jobs[0].state == JobState::Published);
+    assert!(world.run_until(60_000, made));
+    world.take_from_tree();
+    assert_eq!(world.taken.len(), 1);
+    world.finish()
+}
+
+/// It is missed before the compose is called finished, put back, and the compose ends.
+#[test]
+fn r1_a_compose_with_a_hole_is_not_called_finished() {
+    for seed in 0..8 {
+        let summary = holed(seed, None);
+        assert_good(seed, &summary);
+        assert_eq!((summary.counts.holes, summary.counts.retries), (1, 1));
+        let wrong = holed(seed, Some(Sabotage::NeverLooks)).wrong;
+        assert!(wrong.iter().any(|text| text.contains("is published, but the tree has None")), "{wrong:?}");
+    }
+}
+
 /// A worker is cut off with its only job; `hands` says whether somebody else is there to take it.
 fn zombie(seed: u64, workers: usize, away_ms: i64) -> (World, u32) {
     let mut world = World::new(seed, calm(workers, 1, 20_000), chain_of(1), vec![Fate::Good]);

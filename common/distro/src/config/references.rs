@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::build::is_disabled;
 use super::check::Loaded;
-use super::error::Warning;
+use super::error::{OptionError, Warning};
 use super::pattern::Pattern;
 use super::schema::{Shape, Status};
 use super::settings::{FileSource, ScmKind};
@@ -17,7 +17,7 @@ use crate::variants::Variants;
 const LISTED: usize = 12;
 
 /// Notes local files that are not there and that no compose can begin without: variants, comps and the like.
-pub fn missing_files(loaded: &Loaded) -> Vec<Warning> {
+pub fn missing_files(loaded: &Loaded) -> Vec<OptionError> {
     let settings = &loaded.settings;
     let sources = [
         ("variants_file", Some(&settings.variants_file)),
@@ -38,7 +38,7 @@ pub fn missing_files(loaded: &Loaded) -> Vec<Warning> {
         for path in paths {
             if let Err(error) = std::fs::metadata(path) {
                 let message = format!("{path:?} cannot be looked at: {error}");
-                missing.push(Warning::Note { at: value.at.clone(), option: option.to_owned(), message });
+                missing.push(OptionError { at: Some(value.at.clone()), option: option.to_owned(), message });
             }
         }
     }

@@ -78,12 +78,16 @@ impl std::str::FromStr for PackName {
 #[error("no name of a pack: those are 32 hexadecimal digits")]
 pub struct NoPackName;
 
-/// Whether a pack that cannot be read is damaged, rather than its volume in trouble or the pack too large.
+/// Whether a pack that cannot be read is damaged, rather than its volume in trouble, the pack too large, or another version's.
 pub(super) fn is_damage(error: &RecordsError) -> bool {
     match error {
         RecordsError::Io { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
-        RecordsError::TooLarge { .. } => false,
-        _ => true,
+        RecordsError::TooLarge { .. } | RecordsError::Version { .. } => false,
+        RecordsError::Damaged { .. }
+        | RecordsError::Checkpoint { .. }
+        | RecordsError::NoRecord { .. }
+        | RecordsError::Previous(_)
+        | RecordsError::Fragment(_) => true,
     }
 }
 

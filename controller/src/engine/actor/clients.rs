@@ -218,11 +218,11 @@ impl Actor {
             }
             Err(error) => return drop(reply.send(Err(error))),
         };
-        self.release(compose_id);
         // Of all, those are left out that others have gone on without.
         let jobs = if patterns.is_empty() { Vec::new() } else { dead.clone() };
         match self.apply(compose_id, Event::Retry { jobs }) {
             Ok(()) => {
+                self.release(compose_id);
                 let names = self.names_of_living(compose_id, &dead);
                 self.later(move |_| drop(reply.send(Ok(names))));
             }

@@ -62,7 +62,7 @@ fn tells<'a>(
 }
 
 impl Actor {
-    fn patience(&self) -> Patience {
+    pub(super) fn patience(&self) -> Patience {
         Patience { limit: self.timing.volume, stop: self.handle.tasks().stop() }
     }
 

@@ -38,21 +38,31 @@ impl Actor {
         then: Then,
         told: impl FnOnce(String, Option<String>) -> Command + Send + 'static,
     ) {
-        let (subject, handle) = (view::subject(live, self.keeper()), self.handle.clone());
-        let stop = self.handle.tasks().stop();
+        let (subject, handle, patience) = (view::subject(live, self.keeper()), self.handle.clone(), self.patience());
         self.handle.tasks().spawn_blocking(move || {
             let look = || {
                 tutti_failpoint::pass("engine.look.before");
-                let looked = fsck::look(&subject, &then, || stop.is_cancelled());
+                let look = || fsck::look(&subject, &then, || patience.stop.is_cancelled());
+                let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
                 tutti_failpoint::pass("engine.look.after");
-                looked
+                match looked {
+                    Ok(Look::Troubled(trouble)) => Err(trouble),
+                    Ok(looked) => Ok(looked),
+                    Err(_) => {
+                        Ok(Look::Refused("looking at its files panicked\nhint: see the controller's log".to_owned()))
+                    }
+                }
             };
-            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
-            let refusal = match looked {
+            let tell = |trouble: Option<&String>| {
+                let text = trouble.map(|trouble| trouble.replace('\n', "; "));
+                handle.tell_blocking(Command::Trouble { compose_id: subject.id.clone(), job: None, text });
+            };
+            let refusal = match patience.wait(look, |_| true, |_| true, tell) {
                 Ok(Look::Whole) => None,
-                Ok(Look::Refused(refusal)) => Some(refusal),
                 Ok(Look::BrokenOff) => return,
-                Err(_) => Some("looking at its files panicked\nhint: see the controller's log".to_owned()),
+                // What was troubled to the end of all patience, or is when the engine ends.
+                Err(_) if patience.stop.is_cancelled() => return,
+                Ok(Look::Refused(refusal) | Look::Troubled(refusal)) | Err(refusal) => Some(refusal),
             };
             handle.tell_blocking(told(subject.id, refusal));
         });

@@ -69,6 +69,10 @@ fn records_read_back_and_are_small() {
         damage: "compose is missing".into(),
     };
     assert_eq!(Header::decode(&header.encode()).unwrap(), header);
+    // One of before there was a damage.
+    let old = [&[1, 8, 2, 40, 5, 48, 6, 56, 7][..]].concat();
+    let header = Header::decode(&old).unwrap();
+    assert_eq!((header.status, header.ended_at, header.damage.as_str()), (Status::Finished, Some(Timestamp(7)), ""));
 }
 
 #[test]

@@ -424,7 +424,9 @@ impl World {
             engine::Act::Look => {
                 let damage = self.taken.keys().next().map(|job| format!("the outputs of job {job} are gone"));
                 self.counts.holes += u32::from(damage.is_some());
-                let delay = self.random.between(1, 200);
+                // On a large tree it takes longer than workers wait until they say something again.
+                let most = self.random.pick(&[200, 20_000]);
+                let delay = self.random.between(1, most);
                 self.after(delay, told(Input::Looked { damage }));
             }
             engine::Act::Status(status) => self.status = Some(status),

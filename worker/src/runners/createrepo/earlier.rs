@@ -49,14 +49,21 @@ pub(super) fn find(volumes: &Volumes, spec: &JobSpec, output: &str) -> Option<Pa
     repositories.find(|path| is_direct(path) && path.join("repomd.xml").is_file() && is_own(&parent, path))
 }
 
-/// Whether this user owns a repository below `parent`, with all that leads to it and all files in it, and not everybody
-/// may write there.
+/// Whether this user owns a repository below `parent`, with all that leads to it from there and all files in it, and
+/// nobody but the user's own group may write there, or rename what is in `parent`. It is looked at once: who may change it
+/// later is trusted anyway.
 fn is_own(parent: &Path, repodata: &Path) -> bool {
+    const WRITABLE_BY_GROUP: u32 = 0o020;
     const WRITABLE_BY_ALL: u32 = 0o002;
-    let user = rustix::process::geteuid().as_raw();
-    let own = |path: &Path| {
-        fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user && found.mode() & WRITABLE_BY_ALL == 0)
+    const STICKY: u32 = 0o1000;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let is_closed = |found: &fs::Metadata| {
+        found.mode() & WRITABLE_BY_ALL == 0 && (found.mode() & WRITABLE_BY_GROUP == 0 || found.gid() == group)
     };
+    let own = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == user && is_closed(&found));
+    if !fs::metadata(parent).is_ok_and(|found| is_closed(&found) || found.mode() & STICKY != 0) {
+        return false;
+    }
     let is_file = |item: &fs::DirEntry| item.file_type().is_ok_and(|kind| kind.is_file());
     let files = fs::read_dir(repodata).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     repodata.ancestors().take_while(|way| *way != parent).all(own)

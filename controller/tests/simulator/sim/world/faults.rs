@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Somebody takes out of the tree what a job made, while others go on.
-    fn take_from_tree(&mut self) {
+    pub(crate) fn take_from_tree(&mut self) {
         let Some(compose) = self.stored().filter(|compose| compose.counts().1 > 0) else { return };
         let published = |job: &u32| compose.job(*job).is_some_and(|record| record.state == JobState::Published);
         let jobs: Vec<u32> = self.tree.keys().copied().filter(published).collect();
