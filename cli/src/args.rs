@@ -17,7 +17,9 @@ use crate::{
 /// Compose RPM distributions: repositories, install trees and their metadata, from many small jobs
 #[derive(Debug, Parser)]
 #[command(name = "tutti", version, max_term_width = 110, propagate_version = true)]
-#[command(after_help = "Exit status: 0 for FINISHED and FINISHED_INCOMPLETE (2 with --strict), 1 otherwise.")]
+#[command(
+    after_help = "Exit status: 0 for FINISHED and FINISHED_INCOMPLETE (2 with --strict), 1 otherwise, 64 for a mistake on the command line."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -120,7 +120,7 @@ fn is_found_only(compose: &ComposeSummary) -> bool {
 
 fn listed_line(compose: &ComposeSummary) -> String {
     let (id, status) = (&compose.compose_id, status_word(compose.status));
-    if is_found_only(compose) {
+    if compose.jobs_total == 0 && !compose.active {
         return format!("{id:<44} {status}");
     }
     let active = match (compose.active, compose.trouble.is_empty()) {
@@ -271,7 +271,7 @@ pub(crate) async fn retry(args: RetryArgs) -> Result<u8> {
             place.follow(&id, &mut reporter).await
         }
         // Killed, perhaps: its jobs did not fail.
-        Err(status) if place.is_asleep() && status.message().contains("nothing to retry") => Err(anyhow::anyhow!(
+        Err(status) if place.is_asleep() && status.message().contains("STARTED") => Err(anyhow::anyhow!(
             "{}\nhint: if it was interrupted, tutti compose --resume {id} goes on",
             status.message()
         )),

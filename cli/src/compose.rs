@@ -128,7 +128,9 @@ pub(crate) async fn follow(
             _ = terminate.recv() => {},
         }
         if cancelled {
-            anyhow::bail!("interrupted twice; `tutti compose --resume {compose_id}` goes on where it stopped");
+            anyhow::bail!(
+                "interrupted twice; {compose_id} is cancelled; hint: tutti retry {compose_id} runs what is not done"
+            );
         }
         cancelled = true;
         errln!("cancelling {compose_id}; interrupt again to end at once");
@@ -147,6 +149,9 @@ pub(crate) fn conclude(show: &ShowResponse, output: &OutputArgs) -> Result<u8> {
                 out!("{}", report::render(show))?;
             }
             outln!("Compose dir: {}", summary.compose_dir)?;
+            if output.quiet {
+                outln!("Status: {}", progress::status_word(summary.status))?;
+            }
             if let Some(hint) = report::after(&summary) {
                 errln!("{hint}");
             }

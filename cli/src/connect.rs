@@ -54,7 +54,10 @@ pub(crate) struct Stopped {
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let process = self.process;
-        write!(f, "it is in use by process {process}, which is stopped\nhint: kill -CONT {process} lets it go on")
+        write!(
+            f,
+            "process {process}, which works there, is stopped\nhint: kill -CONT {process} lets it go on; or end it by kill -KILL {process}, and go on anew"
+        )
     }
 }
 

@@ -119,6 +119,13 @@ pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
     if fs::symlink_metadata(&top).is_ok() {
         bail!("{} is no directory, so it is no compose", top.display());
     }
+    if target.join("COMPOSE_ID").exists() {
+        bail!(
+            "{} is a compose itself\nhint: --target-dir is the directory that it is in: {}",
+            target.display(),
+            target.parent().unwrap_or(&target).display()
+        );
+    }
     let known = composes(&target)?;
     let near = tutti_controller::nearest::suggestion(compose_id, known.iter().map(String::as_str));
     bail!("there is no compose {compose_id} in {}{near}", target.display());
@@ -128,7 +135,8 @@ pub(crate) fn known_dir(target: &Path, compose_id: &str) -> Result<PathBuf> {
 pub(crate) fn composes(target: &Path) -> Result<Vec<String>> {
     let entries =
         fs::read_dir(target).with_context(|| format!("cannot list the target directory {}", target.display()))?;
-    let composes = entries.map_while(std::io::Result::ok).filter(|entry| entry.path().join("COMPOSE_ID").exists());
+    let is_compose = |top: PathBuf| top.join("COMPOSE_ID").exists() || is_begun(&top);
+    let composes = entries.map_while(std::io::Result::ok).filter(|entry| is_compose(entry.path()));
     let mut known: Vec<String> = composes
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

@@ -32,7 +32,10 @@ pub(crate) async fn follow(
             Ok(true) => break,
             Ok(false) => broken += 1,
             Err(Broken::Report(error)) => return Err(error),
-            Err(Broken::Stream(status)) if matches!(status.code(), Code::NotFound | Code::PermissionDenied) => {
+            // What a controller says of the compose itself does not pass.
+            Err(Broken::Stream(status))
+                if matches!(status.code(), Code::NotFound | Code::PermissionDenied | Code::FailedPrecondition) =>
+            {
                 return Err(status).with_context(|| format!("cannot watch {compose_id}"));
             }
             Err(Broken::Stream(status)) if broken >= RETRIES => {

@@ -193,6 +193,8 @@ pub(crate) enum Command {
         compose_id: String,
         job: u32,
         result: Result<(), crate::publish::PublishError>,
+        /// What was staged is gone.
+        lost: bool,
     },
     StatusWritten {
         compose_id: String,

@@ -138,6 +138,8 @@ pub enum Event {
         class: FailureClass,
         /// Why.
         cause: String,
+        /// What was staged is not there any more: no retry can move it.
+        lost: bool,
     },
     /// A worker incarnation is gone for good: its lease ran out, or the worker started anew.
     WorkerLost {

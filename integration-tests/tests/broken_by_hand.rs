@@ -256,12 +256,12 @@ fn a_compose_that_is_stopped() {
     for (command, further) in
         [("show", &[][..]), ("why", &[REPO][..]), ("logs", &[REPO][..]), ("retry", &[]), ("cancel", &[]), ("fsck", &[])]
     {
-        says(&paused.ask(command, further).expect(1), &["which is stopped", &hint]);
+        says(&paused.ask(command, further).expect(1), &["is stopped", &hint]);
     }
-    says(&paused.resume().expect(1), &["which is stopped", &hint]);
+    says(&paused.resume().expect(1), &["is stopped", &hint]);
     let mut list = tutti(["list", "--target-dir"]);
     list.arg(paused.compose.target());
-    says(&run(list).expect(0), &["which is stopped", &hint]);
+    says(&run(list).expect(0), &["is stopped", &hint]);
     kill_process(process, Signal::CONT).unwrap();
     let _ = paused.go_on(0);
     assert_eq!(paused.compose.status(), "FINISHED");

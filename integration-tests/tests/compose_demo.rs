@@ -148,13 +148,13 @@ fn documented(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn quiet_prints_id_and_directory_only() {
+fn quiet_prints_id_directory_and_status_only() {
     let scratch = Scratch::new("demo-quiet");
     let config = sources::Tiny::new(&scratch.join("tiny")).write();
     let target = scratch.join("composes");
     let ended = Run::default().with(&["--quiet", "--date", DATE, "--nightly"]).run(&config, &target).expect(0);
     let id = format!("Tiny-1-{DATE}.n.0");
-    let expected = format!("Compose: {id}\nCompose dir: {}", target.join(&id).display());
+    let expected = format!("Compose: {id}\nCompose dir: {}\nStatus: FINISHED", target.join(&id).display());
     assert_eq!(ended.stdout.trim(), expected, "{}", ended.text());
     assert_eq!(ended.stderr, "");
 }

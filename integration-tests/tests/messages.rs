@@ -13,7 +13,7 @@ use serde_json::Value;
 use tutti_integration_tests::{
     compose::{Compose, Run},
     program::{Ended, LIMIT, run, tutti},
-    scratch::{Scratch, write},
+    scratch::{Scratch, read, write},
     sources::Tiny,
     stream::{Live, text},
 };
@@ -42,11 +42,15 @@ fn ask(target: &Path, command: &str, further: &[&str]) -> Ended {
 
 /// A compose that stands still before a job until `go` is there.
 fn paused(scratch: &Scratch, format: &str) -> (Live, Compose) {
+    paused_with(scratch, format, Run::default())
+}
+
+fn paused_with(scratch: &Scratch, format: &str, run: Run) -> (Live, Compose) {
     let (config, target) = (config(scratch), scratch.join("composes"));
     let point = format!("job.run.before[{JOB}]=pause-file({})", scratch.join("go").display());
     let id = "Tiny-1-20260102.0";
     let fixed = ["--compose-id", id, "--date", "20260102", "--format", format];
-    let live = Live::start(Run::default().with(&fixed).env("TUTTI_FAILPOINTS", &point).command(&config, &target));
+    let live = Live::start(run.with(&fixed).env("TUTTI_FAILPOINTS", &point).command(&config, &target));
     let deadline = Instant::now() + LIMIT;
     while !(target.join(id).join("work/tutti/controller").exists()
         && ask(&target, "why", &[id, JOB]).stdout.contains("runs on"))
@@ -77,7 +81,9 @@ fn logs_that_are_not_there_are_named() {
 #[test]
 fn a_directory_in_the_place_of_the_status_is_said_once() {
     let scratch = Scratch::new("no-status");
-    let (mut live, compose) = paused(&scratch, "json");
+    let points = scratch.join("points");
+    let run = Run::default().env("TUTTI_FAILPOINT_LOG", &points.display().to_string()).env("TUTTI_LOG", "warn");
+    let (mut live, compose) = paused_with(&scratch, "json", run);
     let status = compose.directory().join("STATUS");
     fs::remove_file(&status).unwrap();
     fs::create_dir(&status).unwrap();
@@ -87,13 +93,19 @@ fn a_directory_in_the_place_of_the_status_is_said_once() {
         assert!(text(&told, "trouble").contains(word), "{told}");
     }
     says(&ask(compose.target(), "show", &[&compose.id()]).expect(0), &["Trouble: waits: cannot write "]);
-    // It is tried again every two seconds.
-    std::thread::sleep(Duration::from_secs(5));
+    // A try writes five times, and its failure is heard of before the next one begins: two more have failed.
+    let writes = || read(&points).lines().filter(|line| line.starts_with("volume.write_status.before ")).count();
+    let (wanted, deadline) = (writes() + 2 * 5 + 1, Instant::now() + LIMIT);
+    while writes() < wanted {
+        assert!(Instant::now() < deadline, "it is not tried again: {}", read(&points));
+        std::thread::sleep(Duration::from_millis(50));
+    }
     fs::remove_dir(&status).unwrap();
     let ended = live.finish(LIMIT).expect(0);
     let events = tutti_integration_tests::stream::parse(&ended.stdout);
     let told = events.iter().filter(|event| text(event, "event") == "compose" && !text(event, "trouble").is_empty());
     assert_eq!(told.count(), 1, "{}", ended.text());
+    assert_eq!(ended.stderr.matches("cannot write STATUS, trying again").count(), 1, "{}", ended.text());
     assert_eq!((compose.status().as_str(), ended.stderr.contains("ERROR")), ("FINISHED", false), "{}", ended.text());
 }
 

@@ -36,6 +36,11 @@ impl Plain {
         }
     }
 
+    /// How far the compose is, before a line about a job.
+    fn count(&self) -> String {
+        if self.total == 0 { String::new() } else { format!("[{}/{}] ", self.done, self.total) }
+    }
+
     /// Failures, what everything waits for, and the end only.
     pub(crate) fn quiet() -> Self {
         Self { quiet: true, ..Self::new() }
@@ -84,10 +89,13 @@ impl Reporter for Plain {
 
     fn compose(&mut self, summary: &ComposeSummary) -> Result<()> {
         (self.done, self.total) = (summary.jobs_done, summary.jobs_total);
-        if self.status != summary.status {
+        // Its end is told once STATUS says it, too.
+        let word = status_word(summary.status);
+        let is_early = summary.active && word.starts_with("FINISHED");
+        if self.status != summary.status && !is_early {
             self.status = summary.status;
-            if !self.quiet || status_word(summary.status) == "DOOMED" {
-                errln!("{} is {}", summary.compose_id, status_word(summary.status));
+            if !self.quiet || word == "DOOMED" {
+                errln!("{} is {word}", summary.compose_id);
             }
         }
         if self.trouble != summary.trouble {
@@ -109,7 +117,7 @@ impl Reporter for Plain {
             match waits {
                 Some(text) => {
                     if says {
-                        errln!("[{}/{}] {} {text}", self.done, self.total, job.name);
+                        errln!("{}{} {text}", self.count(), job.name);
                     }
                     self.waits.insert(job.number, text.clone())
                 }
@@ -123,7 +131,7 @@ impl Reporter for Plain {
         let full = job.failure_class == "ENOSPC" && !std::mem::replace(&mut self.full, true);
         if (news && !self.quiet) || failed || full {
             if let Some(line) = job_line(job) {
-                errln!("[{}/{}] {line}", self.done, self.total);
+                errln!("{}{line}", self.count());
             }
             if super::is_over(job.state) {
                 for warning in &job.warnings {

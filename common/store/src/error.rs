@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::types::{LeaseId, Revision};
 
@@ -89,11 +89,7 @@ pub enum StoreError {
         by: String,
     },
     /// Somebody removed the file, or the record of who owns it.
-    #[error(
-        "{} was removed while this program worked with it (hint: what was stored is gone with it: put it back from a copy, \
-         or make a new compose)",
-        path.display()
-    )]
+    #[error("{} was removed while this program worked with it (hint: {})", path.display(), removed_hint(path))]
     Vanished {
         /// What is gone.
         path: PathBuf,
@@ -108,6 +104,16 @@ pub enum StoreError {
         /// What the user can do.
         hint: &'static str,
     },
+}
+
+/// What to do when a file went away under a program.
+fn removed_hint(path: &Path) -> &'static str {
+    match path.extension().is_some_and(|extension| extension == "owner") {
+        true => {
+            "it only says who works with the state file: if that is still there, begin again, as by tutti compose --resume"
+        }
+        false => "what was stored is gone with it: put it back from a copy, or make a new compose",
+    }
 }
 
 /// The kind of a [`StoreError`]; retry decisions read this.

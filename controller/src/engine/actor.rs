@@ -268,7 +268,7 @@ impl Actor {
             Command::FromWorker { session, message } => self.worker_says(session, message),
             Command::Disconnected { session } => self.disconnected(session),
             Command::Verified { compose_id, fence, result } => self.verified(&compose_id, fence, result),
-            Command::Published { compose_id, job, result } => self.published(&compose_id, job, result),
+            Command::Published { compose_id, job, result, lost } => self.published(&compose_id, job, result, lost),
             Command::StatusWritten { compose_id, last, result, unlinked } => {
                 self.status_written(&compose_id, last, result, unlinked);
             }

@@ -38,7 +38,7 @@ pub fn apply(compose: &Compose, event: Event, now: Timestamp) -> Result<(Changes
             failed_attempt(t, fence, Bad { result: AttemptResult::Failed, class, cause, hint, usage });
         }
         Event::Published { job } => published(t, job)?,
-        Event::PublishFailed { job, class, cause } => publish_failed(t, job, class, &cause)?,
+        Event::PublishFailed { job, class, cause, lost } => publish_failed(t, job, class, &cause, lost)?,
         Event::WorkerLost { executor, kept, losses, excused } => {
             worker_lost(t, executor, &kept, (!excused).then_some(losses.as_slice()));
         }
@@ -258,7 +258,7 @@ fn published(t: &mut Transition<'_>, job: u32) -> Applied {
     Ok(())
 }
 
-fn publish_failed(t: &mut Transition<'_>, job: u32, class: FailureClass, cause: &str) -> Applied {
+fn publish_failed(t: &mut Transition<'_>, job: u32, class: FailureClass, cause: &str, lost: bool) -> Applied {
     match t.record(job)?.state {
         JobState::Committed => {}
         // Said before, or another try at publishing had succeeded.
@@ -270,7 +270,13 @@ fn publish_failed(t: &mut Transition<'_>, job: u32, class: FailureClass, cause: 
     let now = t.now;
     t.edit(job, |record| {
         record.reason = cut(&format!("cannot move outputs into the tree: {cause}"), 400);
-        record.hint = "retry moves them again; the job itself is done".to_owned();
+        record.hint = match lost {
+            true => {
+                "put them back from a copy, then retry; else make a new compose: the job is done and does not run again"
+            }
+            false => "retry moves them again; the job itself is done",
+        }
+        .to_owned();
         record.class = Some(class);
         record.ended_at = Some(now);
     });

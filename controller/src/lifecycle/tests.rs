@@ -404,7 +404,9 @@ fn callers_mistakes_are_errors() {
     assert!(apply(offer(1)).unwrap_err().to_string().contains("is waiting, it cannot be offered"));
     assert_eq!(apply(offer(9)).unwrap_err(), IllegalTransition::NoJob(9));
     assert!(apply(Event::Published { job: 0 }).is_err());
-    assert!(apply(Event::PublishFailed { job: 0, class: FailureClass::Infra, cause: String::new() }).is_err());
+    assert!(
+        apply(Event::PublishFailed { job: 0, class: FailureClass::Infra, cause: String::new(), lost: false }).is_err()
+    );
     assert_eq!(apply(Event::Started).unwrap().0, Changes::default());
 }
 
@@ -448,7 +450,7 @@ fn r15_staging_is_kept_while_somebody_wants_it() {
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (KeepCheckpoints, Keep), "being looked at");
     run.ok(Event::VerifiedOk { fence: second });
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "still to be moved");
-    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "full".into() });
+    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "full".into(), lost: false });
     assert_eq!((fate(&run, 1, 1), fate(&run, 2, 2)), (Remove, Keep), "a retry moves it");
     run.ok(Event::Retry { jobs: vec![0] });
     run.ok(Event::Published { job: 0 });

@@ -6,6 +6,7 @@ use crate::checkpoint::{FileLocator, KnownFile, LocatorId};
 use crate::checksum::ChecksumType;
 use crate::record::{FileIdentity, Record};
 use crate::records::RecordsWriter;
+use sha2::{Digest as _, Sha256};
 use tutti_rpm::Package;
 
 fn package(number: u32) -> Package {
@@ -181,6 +182,43 @@ fn damaged_packs_are_unlisted_and_others_stay() {
     assert_eq!(packs.unlist_damaged(&suspects, SystemTime::now()).unwrap(), damaged);
     assert_eq!(packs.list().unwrap(), [good]);
     assert_eq!(packs.stat().unwrap().unlisted, 2);
+}
+
+/// Releases share a directory: each leaves the packs of the other alone.
+#[test]
+fn packs_of_another_version_are_noted_and_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let packs = PackDirectory::new(directory.path());
+    let [own, other] = [publish(&packs, 0..10), publish(&packs, 10..20)];
+    let index = &packs.paths(&other)[1];
+    let whole = fs::read(index).unwrap();
+    // Head: magic, version. Footer, the last 80 bytes: version from byte 20, checksum of the first 56 bytes after those.
+    let (mut newer, end) = (whole.clone(), whole.len() - 80);
+    for at in [8, end + 20] {
+        newer[at] += 1;
+    }
+    let replace = |bytes: &[u8]| {
+        fs::remove_file(index).unwrap();
+        fs::write(index, bytes).unwrap();
+    };
+    let suspects = || {
+        let (mut notes, mut suspects) = (0, Vec::new());
+        packs.open(&mut |_, suspect| {
+            notes += 1;
+            suspects.extend(suspect);
+        });
+        assert_eq!(notes, 1);
+        suspects
+    };
+    // The version alone changed, by damage.
+    replace(&newer);
+    assert_eq!(suspects().as_slice(), std::slice::from_ref(&other));
+    let sum = Sha256::digest(&newer[end..end + 56]);
+    newer[end + 56..end + 72].copy_from_slice(&sum[..16]);
+    replace(&newer);
+    assert_eq!(suspects(), []);
+    assert_eq!(packs.unlist_damaged(&[own.clone(), other.clone()], SystemTime::now()).unwrap(), []);
+    assert_eq!(packs.list().unwrap().len(), 2);
 }
 
 #[test]

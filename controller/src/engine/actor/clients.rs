@@ -254,7 +254,10 @@ impl Actor {
         // What was gone when its jobs were over is looked at again.
         let again = patterns.is_empty() && live.compose.header.may_be_looked_at_again();
         if jobs.is_empty() && !again {
-            let message = "none of these jobs failed, was skipped or cancelled: there is nothing to retry";
+            let (id, status) = (live.id(), live.compose.header.status);
+            let message = format!(
+                "{id} is {status}, and none of these jobs failed, was skipped or cancelled: there is nothing to retry"
+            );
             return Err(Status::failed_precondition(message));
         }
         Ok(jobs)

@@ -219,11 +219,13 @@ impl Actor {
                 |error| error.trouble().is_some(),
                 tell,
             );
-            handle.tell_blocking(Command::Published { compose_id, job, result });
+            // Somebody removed it: no retry can move it.
+            let lost = result.is_err() && !volumes.staging_of(&fence).is_dir();
+            handle.tell_blocking(Command::Published { compose_id, job, result, lost });
         });
     }
 
-    pub(super) fn published(&mut self, compose_id: &str, job: u32, result: Result<(), PublishError>) {
+    pub(super) fn published(&mut self, compose_id: &str, job: u32, result: Result<(), PublishError>, lost: bool) {
         let Some(live) = self.composes.get_mut(compose_id) else { return };
         live.busy.remove(&job);
         let fence = live.compose.job(job).and_then(|record| record.fence);
@@ -238,7 +240,8 @@ impl Actor {
             Err(error) => {
                 let cause = submission::chain(&error);
                 tracing::error!(compose_id, job, cause, "cannot publish");
-                self.apply_late(compose_id, Event::PublishFailed { job, class: error.class(), cause });
+                let class = error.class();
+                self.apply_late(compose_id, Event::PublishFailed { job, class, cause, lost });
             }
         }
     }

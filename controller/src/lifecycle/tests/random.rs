@@ -36,7 +36,7 @@ fn event(run: &Run, seen: &[Fence], (kind, a, b): (u8, u32, u32)) -> Event {
             let job = list.get(a as usize % list.len().max(1)).copied().unwrap_or(job);
             Event::Published { job }
         }
-        19 => Event::PublishFailed { job, class: FailureClass::NoSpace, cause: "full".into() },
+        19 => Event::PublishFailed { job, class: FailureClass::NoSpace, cause: "full".into(), lost: false },
         20 => lost(u64::from(b % 3)),
         21 if b % 5 == 0 => Event::Cancel,
         22 => Event::Retry { jobs: if b % 2 == 0 { vec![] } else { vec![job] } },

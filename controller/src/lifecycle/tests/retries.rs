@@ -112,10 +112,16 @@ fn a_failed_publish_is_repeated_without_running_again() {
     run.commit(0);
     assert_eq!(run.states(), "CRW");
     run.offer(1, 2);
-    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "disk full".into() });
+    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "disk full".into(), lost: false });
     assert_eq!((run.states().as_str(), run.compose.header.status), ("FOS", Status::Doomed));
     assert!(
-        run.quiet(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "disk full".into() }).is_empty()
+        run.quiet(Event::PublishFailed {
+            job: 0,
+            class: FailureClass::NoSpace,
+            cause: "disk full".into(),
+            lost: false
+        })
+        .is_empty()
     );
     run.finish_offered(1);
     assert_eq!(run.states(), "FPS", "it had its input");
@@ -132,7 +138,7 @@ fn a_lost_attempt_whose_input_is_gone_is_skipped() {
     let mut run = Run::start(chain(3), false);
     run.commit(0);
     run.offer(1, 2);
-    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "disk full".into() });
+    run.ok(Event::PublishFailed { job: 0, class: FailureClass::NoSpace, cause: "disk full".into(), lost: false });
     run.ok(lost(2));
     assert_eq!(run.states(), "FSS");
     assert!(run.compose.is_ended());

@@ -322,7 +322,10 @@ impl Engine {
                         self.late(Event::Published { job }, now);
                         self.commits.extend(self.compose.job(job).and_then(|record| record.fence));
                     }
-                    Err(cause) => self.late(Event::PublishFailed { job, class: FailureClass::Infra, cause }, now),
+                    Err(cause) => {
+                        let class = FailureClass::Infra;
+                        self.late(Event::PublishFailed { job, class, cause, lost: false }, now);
+                    }
                 }
             }
             Input::Looked { damage } => {

@@ -35,7 +35,9 @@ pub(super) fn run(context: &JobContext) -> Result<Vec<Output>, RunnerError> {
         let found = export(context, item, done)?;
         let what = if item.dir.is_empty() { &item.file } else { &item.dir };
         if found.is_empty() {
-            return Err(RunnerError::input(format!("extra_files: nothing matches {what:?}{}", of(item)))
+            let is_empty = context.volumes.map_file(Path::new(what)).is_dir();
+            let which = if is_empty { "there are no files in" } else { "nothing matches" };
+            return Err(RunnerError::input(format!("extra_files: {which} {what:?}{}", of(item)))
                 .with_hint("check the path, or remove the item from extra_files"));
         }
         log!(context, "{what}: {} files", found.len());
