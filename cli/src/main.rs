@@ -143,7 +143,7 @@ fn telemetry(global: &Global, command: &Command) -> Result<tutti_telemetry::Guar
     let default = match command {
         Command::Controller(_) | Command::Worker(_) => "info",
         // What composes wait for and what ends badly is said in words for people.
-        Command::Compose(_) | Command::Retry(_) => "error,tutti_controller::engine::actor=off",
+        Command::Compose(_) | Command::Retry(_) => "error,tutti_controller::engine::actor=off,tutti_worker::worker=off",
         _ => "error",
     };
     Ok(tutti_telemetry::init(&TelemetryOptions {
