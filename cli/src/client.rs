@@ -156,6 +156,7 @@ async fn listed(target: &std::path::Path) -> Result<Vec<ComposeSummary>> {
                 // It has ended since.
                 Err(_) => String::new(),
             },
+            Ok(None) if embedded::is_begun(&top) => "it is only the beginning of a compose".to_owned(),
             Ok(None) => String::new(),
             Err(stopped) => stopped.to_string().replace('\n', "; "),
         };

@@ -97,7 +97,8 @@ pub(crate) async fn connect(address: &Address) -> Result<ComposeServiceClient<Ch
     Ok(ComposeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
 }
 
-/// How long another host may be silent before it is asked for a sign of life, and then until its connection counts as broken.
+/// How long another host may be silent before it is asked for a sign of life, and then until its connection counts as
+/// broken.
 const ALIVE: Duration = Duration::from_secs(20);
 
 async fn channel(address: &Address) -> Result<Channel> {

@@ -81,13 +81,17 @@ pub(crate) fn is_begun(top: &Path) -> bool {
     is_bare(top) && fs::symlink_metadata(top.join("COMPOSE_ID")).is_err()
 }
 
-/// Whether a compose had made nothing that anybody would miss: its directory is claimed, and there is no tree.
+/// Whether a compose had made nothing that anybody would miss: its directory is claimed, and there is neither a tree nor a
+/// history, which every compose has that was accepted.
 pub(crate) fn is_bare(top: &Path) -> bool {
     let is_empty = |name: &str| match fs::read_dir(top.join(name)) {
         Ok(mut items) => items.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    top.join(tutti_controller::volume::CLAIM).is_file() && is_empty("compose")
+    let is_history = |name: &std::ffi::OsStr| name.to_str().is_some_and(tutti_controller::history::is_file_name);
+    let logs = fs::read_dir(top.join(tutti_controller::history::DIRECTORY));
+    let has_history = logs.is_ok_and(|items| items.flatten().any(|item| is_history(&item.file_name())));
+    top.join(tutti_controller::volume::CLAIM).is_file() && is_empty("compose") && !has_history
 }
 
 /// Says that a compose ended before there was anything of it.

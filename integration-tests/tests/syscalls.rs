@@ -98,7 +98,10 @@ fn r15_a_tree_that_cannot_be_listed_for_a_moment_is_looked_at_again() {
     let Some(bench) = bench(&scratch) else { return };
     let all = bench.faults(Whose::Main, Call::List, Deed::Eio);
     // The look is among the last that list directories.
-    let faults: Vec<Fault> = all[all.len() - 40..].iter().step_by(4).cloned().collect();
+    let mut faults: Vec<Fault> = all[all.len() - 40..].iter().step_by(4).cloned().collect();
+    // And what it opens: directories, manifests, COMPOSE_ID.
+    let all = bench.faults(Whose::Main, Call::Open, Deed::Eio);
+    faults.extend(all[all.len() - 120..].iter().step_by(20).cloned());
     let courses = cases(&bench, &faults);
     assert!(courses.iter().all(|course| matches!(course, Course::Unaided | Course::Missed)), "{courses:?}");
 }

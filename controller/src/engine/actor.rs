@@ -20,7 +20,7 @@ use tutti_store::{Leadership, StateStore};
 use self::trouble::{Accepting, StoreTrouble};
 use super::{
     Command, EngineError, Handle, Timing, history, keys,
-    live::{Held, Live},
+    live::{Again, Held, Live},
     persist::{self, Dirty, Loaded, Unreadable},
     points::Stored,
     view,
@@ -159,7 +159,7 @@ impl Actor {
         let ids: Vec<String> = self.composes.keys().cloned().collect();
         for id in ids {
             if self.is_held(&id) {
-                self.look(&id);
+                self.look(&id, self.timing.volume);
                 continue;
             }
             self.apply_late(&id, Event::Started);
@@ -294,6 +294,10 @@ impl Actor {
             self.dirty.because(Stored::End);
         }
         self.record(compose_id, &changes);
+        if let Some(looking) = self.composes.get_mut(compose_id).and_then(|live| live.looking.as_mut()) {
+            // What it finds is of before.
+            looking.again = Again::Yes;
+        }
         if let Some(live) = self.composes.get_mut(compose_id) {
             for (job, record) in &changes.jobs {
                 if !matches!(record.state, JobState::Running | JobState::Verifying) {

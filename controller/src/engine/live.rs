@@ -1,6 +1,11 @@
 //! One compose in the engine's memory: its lifecycle, and what is known of it besides.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
@@ -44,7 +49,7 @@ pub(super) struct Live {
     /// unheard (they say it again).
     pub(super) held: Option<Held>,
     /// What is to become of it is being looked at, since all its jobs are over; and whether to look once more after that.
-    pub(super) looking: Option<Again>,
+    pub(super) looking: Option<Looking>,
     /// When parts of it were found to be gone last.
     pub(super) looked_at: Option<std::time::Instant>,
     /// Why the latest link could not be moved at the end.
@@ -86,6 +91,16 @@ impl Held {
         }
     }
 }
+
+/// A look at a compose whose jobs are over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looking {
+    pub(super) again: Again,
+    pub(super) since: Instant,
+}
+
+/// How long a look takes before it is said.
+const LONG_LOOK: Duration = Duration::from_secs(5);
 
 /// Whether something changed since a look began, so that what it finds says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,8 +171,11 @@ impl Live {
     /// What clients are told of the compose itself: what concerns open jobs, they are told of those.
     pub(super) fn own_trouble(&self) -> String {
         let held = self.held_for();
-        let is_ending = (self.compose.is_ended() && !self.settled) || self.looking.is_some();
-        let ending = || self.trouble.get(&None).filter(|_| is_ending).cloned();
+        let looking = self.looking.filter(|_| !self.compose.is_ended());
+        let is_ending = (self.compose.is_ended() && !self.settled) || looking.is_some();
+        let long = looking.is_some_and(|looking| looking.since.elapsed() > LONG_LOOK);
+        let long = long.then(|| "its jobs are over, and its tree is looked at before it ends".to_owned());
+        let ending = || self.trouble.get(&None).filter(|_| is_ending).cloned().or(long);
         let damage = || Some(self.compose.header.damage.clone()).filter(|damage| !damage.is_empty());
         held.or_else(ending).or_else(damage).or_else(|| self.unlinked.clone()).unwrap_or_default()
     }

@@ -176,7 +176,9 @@ impl Comparison<'_> {
                 // Package records know files by size and mtime.
                 let hidden = wanted.size == Some(seen.size) && wanted.mtime == Some(seen.mtime);
                 let renewed = if hidden {
-                    format!("put another file in its place (cp '{source}' NEW, mv NEW '{source}') and ")
+                    format!(
+                        "put another file in its place (cp '{source}' NEW, mv NEW '{source}') while nothing is composed of it, and "
+                    )
                 } else {
                     String::new()
                 };

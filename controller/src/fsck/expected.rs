@@ -142,10 +142,9 @@ fn manifest(subject: &Subject, digest: &Digest) -> Result<Manifest, Option<Unusa
 fn blob(subject: &Subject, digest: &Digest) -> Result<Vec<u8>, Option<Unusable>> {
     observe::read_file(&subject.volumes().blob(digest)).map_err(|error| match error {
         observe::Unreadable::Absent | observe::Unreadable::NoFile => None,
-        observe::Unreadable::Failed(error) => Some(Unusable {
-            reason: format!("cannot be read: {error}"),
-            may_pass: tutti_files::trouble(&error).is_some(),
-        }),
+        observe::Unreadable::Failed(error) => {
+            Some(Unusable { reason: format!("cannot be read: {error}"), may_pass: observe::is_passing(&error) })
+        }
     })
 }
 

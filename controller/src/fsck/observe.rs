@@ -93,6 +93,11 @@ fn open(path: &Path) -> Result<File, Unreadable> {
     }
 }
 
+/// Whether what cannot be looked at for this may be there all the same.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Files and names around the tree.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -108,6 +113,8 @@ pub(super) struct Places {
     pub(super) lost_logs: (Vec<String>, usize),
     /// Whether there is a history.
     pub(super) history: bool,
+    /// Of these, those that could not be looked at, and why.
+    pub(super) unseen: BTreeMap<&'static str, String>,
 }
 
 /// A `latest-` link.
@@ -121,26 +128,43 @@ pub(super) struct Latest {
 
 /// Looks at what stands around the tree.
 pub(super) fn places(subject: &Subject) -> Places {
-    let text = |name: &str| match read_file(&subject.top.join(name)) {
+    let mut unseen = BTreeMap::new();
+    let mut text = |name: &'static str| match read_file(&subject.top.join(name)) {
         Ok(bytes) => Some(Ok(String::from_utf8_lossy(&bytes).trim().chars().take(200).collect())),
         Err(Unreadable::Absent) => None,
         Err(Unreadable::NoFile) => Some(Err("is no file".to_owned())),
-        Err(Unreadable::Failed(reason)) => Some(Err(format!("cannot be read: {reason}"))),
+        Err(Unreadable::Failed(error)) => {
+            unseen.insert(name, error.to_string());
+            Some(Err(format!("cannot be read: {error}")))
+        }
     };
-    let staging = fs::read_dir(subject.top.join(Volumes::STAGING)).ok().map(|entries| {
-        let mut names: Vec<String> =
-            entries.map_while(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    });
+    let (status, compose_id) = (text("STATUS"), text("COMPOSE_ID"));
+    let staging = match list(&subject.top.join(Volumes::STAGING)) {
+        Ok(names) => Some(names),
+        Err(error) => {
+            if is_passing(&error) {
+                unseen.insert(Volumes::STAGING, error.to_string());
+            }
+            None
+        }
+    };
     Places {
-        status: text("STATUS"),
-        compose_id: text("COMPOSE_ID"),
+        status,
+        compose_id,
         staging,
+        unseen,
         latest: latest(subject),
         lost_logs: lost_logs(subject),
         history: !history_files(subject).is_empty(),
     }
+}
+
+/// Names in a directory, sorted.
+fn list(directory: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut names = fs::read_dir(directory)?.map(name).collect::<io::Result<Vec<String>>>()?;
+    names.sort();
+    Ok(names)
 }
 
 fn lost_logs(subject: &Subject) -> (Vec<String>, usize) {
@@ -323,7 +347,7 @@ impl Observed {
     fn cannot(&mut self, path: &str, what: &str, error: &io::Error) {
         let what = format!("cannot {what}: {error}");
         let finding = Finding::new(Severity::Error, path, what, "look at its permissions and at the disk");
-        self.findings.push(Finding { may_pass: tutti_files::trouble(error).is_some(), ..finding });
+        self.findings.push(Finding { may_pass: is_passing(error), ..finding });
     }
 
     fn look_with_parents(&mut self, subject: &Subject, path: &str) {

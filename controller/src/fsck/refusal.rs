@@ -27,26 +27,29 @@ pub enum Then {
     Ends(String),
 }
 
-/// Looks, without reading contents but of packages that were touched, whether everything is there that finished jobs made. Blocks, at most until it
-/// `stops`.
+/// Looks, without reading contents but of packages that were touched, whether everything is there that finished jobs
+/// made. Blocks, at most until it `stops`.
 pub fn look(subject: &Subject, then: &Then, stops: impl Fn() -> bool) -> Look {
-    if let Err(error) = std::fs::metadata(&subject.top) {
-        // The volume may be away.
-        return Look::Troubled(format!("cannot look at {}: {error}", subject.top.display()));
-    }
     let mut watch = |_| if stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let refused = |report: &Report| refusal(&subject.id, &subject.top, &report.findings, then);
+    let passes = |report: &Report| report.findings.iter().any(|finding| finding.may_pass);
     let report = match check_files(subject, Depth::Stat, &mut watch) {
         // Perhaps packages were only touched.
-        Some(report) if refused(&report).is_some() => check_files(subject, Depth::Changed, &mut watch),
+        Some(report) if !passes(&report) && refused(&report).is_some() => {
+            check_files(subject, Depth::Changed, &mut watch)
+        }
         report => report,
     };
     match report {
         None => Look::BrokenOff,
         Some(report) => match refused(&report) {
             None => Look::Whole,
-            Some(refusal) if report.findings.iter().any(|finding| finding.may_pass) => Look::Troubled(refusal),
-            Some(refusal) => Look::Refused(refusal),
+            Some(refusal) if passes(&report) => Look::Troubled(refusal),
+            // The volume may have gone meanwhile, or before.
+            Some(refusal) => match std::fs::metadata(&subject.top) {
+                Ok(_) => Look::Refused(refusal),
+                Err(error) => Look::Troubled(format!("cannot look at {}: {error}", subject.top.display())),
+            },
         },
     }
 }

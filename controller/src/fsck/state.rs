@@ -84,14 +84,23 @@ pub(super) fn places(subject: &Subject, places: &Places) -> Vec<Finding> {
     let written = text(subject, "STATUS", status, &places.status);
     // It is written after the state is stored.
     findings.extend(written.filter(|_| !subject.running));
-    findings.extend(text(subject, "COMPOSE_ID", &subject.id, &places.compose_id));
+    let compose_id = text(subject, "COMPOSE_ID", &subject.id, &places.compose_id);
+    let may_pass = places.unseen.contains_key("COMPOSE_ID");
+    findings.extend(compose_id.map(|finding| Finding { may_pass, ..finding }));
     if subject.top != subject.recorded_top {
         let what = format!("is not where the state says that the compose is: {}", subject.recorded_top.display());
         let advice = "move it back before retry or resume: they would write there";
         findings.push(Finding::new(Severity::Warning, ".", what, advice));
     }
     if !subject.running {
-        findings.extend(staging(subject, places.staging.as_deref()));
+        match places.unseen.get(Volumes::STAGING) {
+            Some(error) => {
+                let (what, advice) = (format!("cannot be listed: {error}"), "look at its permissions and at the disk");
+                let finding = Finding::new(Severity::Error, Volumes::STAGING, what, advice);
+                findings.push(Finding { may_pass: true, ..finding });
+            }
+            None => findings.extend(staging(subject, places.staging.as_deref())),
+        }
         findings.extend(latest(subject, places));
         findings.extend(logs(subject, places));
     }

@@ -302,6 +302,7 @@ fn good_places() -> Places {
         latest: Some(("/t/latest-C-1".into(), Some(latest))),
         lost_logs: (vec![], 2),
         history: true,
+        unseen: BTreeMap::new(),
     }
 }
 

@@ -79,6 +79,9 @@ fn a_compose_with_a_hole_is_doomed_until_that_is_mended() {
     run.finish(1);
     let status = Status::Doomed;
     let damage = Some("compose/V0 is missing".into());
+    let longest = Some("ä".repeat(5000));
+    let (changes, _) = apply(&run.compose, Event::Looked { damage: longest }, run.now).unwrap();
+    assert!(changes.header.unwrap().encode().len() <= 2048);
     let ends = run.ok(Event::Looked { damage: damage.clone() });
     assert_eq!(ends, [Effect::WriteStatus { status }, Effect::Finish { status }]);
     assert!(run.apply(Event::Retry { jobs: vec![0] }).is_err(), "its jobs are done");

@@ -158,7 +158,8 @@ impl<'a> Transition<'a> {
         let status = self.final_status();
         if matches!(status, Status::Finished | Status::FinishedIncomplete) && !self.looked {
             // What changes nothing, as an outcome that is said again, does not make it look anew.
-            if !self.changed.is_empty() || self.header != self.compose.header {
+            let changes = |(job, record): (&u32, &JobRecord)| self.compose.job(*job) != Some(record);
+            if self.changed.iter().any(changes) || self.header != self.compose.header {
                 self.effects.push(Effect::Look);
             }
             return;

@@ -23,6 +23,12 @@ fn seconds(time: Duration) -> prost_types::Duration {
     prost_types::Duration { seconds: time.as_secs() as i64, nanos: time.subsec_nanos() as i32 }
 }
 
+/// Whether what an attempt staged is not there, though its volume is.
+fn is_gone(volumes: &Volumes, fence: &Fence) -> bool {
+    let found = std::fs::symlink_metadata(volumes.staging_of(fence));
+    found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) && volumes.top.join("COMPOSE_ID").exists()
+}
+
 fn mismatch(volumes: &Volumes, reason: String) -> PublishError {
     PublishError::Mismatch { path: volumes.top.clone(), reason }
 }
@@ -220,7 +226,7 @@ impl Actor {
                 tell,
             );
             // Somebody removed it: no retry can move it.
-            let lost = result.is_err() && !volumes.staging_of(&fence).is_dir();
+            let lost = result.as_ref().is_err_and(|error| error.trouble().is_none()) && is_gone(&volumes, &fence);
             handle.tell_blocking(Command::Published { compose_id, job, result, lost });
         });
     }

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Actor;
+use super::{Actor, trouble::Patience};
 use crate::{
     engine::{
         Command,
-        live::{Again, Held, Live},
+        live::{Again, Held, Live, Looking},
         view,
     },
     fsck::{self, Keeper, Look, Then},
@@ -36,9 +36,11 @@ impl Actor {
         &self,
         live: &Live,
         then: Then,
+        limit: Duration,
         told: impl FnOnce(String, Option<String>) -> Command + Send + 'static,
     ) {
         let (subject, handle, patience) = (view::subject(live, self.keeper()), self.handle.clone(), self.patience());
+        let patience = Patience { limit, ..patience };
         self.handle.tasks().spawn_blocking(move || {
             let look = || {
                 tutti_failpoint::pass("engine.look.before");
@@ -48,9 +50,7 @@ impl Actor {
                 match looked {
                     Ok(Look::Troubled(trouble)) => Err(trouble),
                     Ok(looked) => Ok(looked),
-                    Err(_) => {
-                        Ok(Look::Refused("looking at its files panicked\nhint: see the controller's log".to_owned()))
-                    }
+                    Err(_) => Err("looking at its files panicked\nhint: a fault of the program: report it".to_owned()),
                 }
             };
             let tell = |trouble: Option<&String>| {
@@ -68,30 +68,37 @@ impl Actor {
         });
     }
 
-    /// Looks at one that is held.
-    pub(super) fn look(&self, compose_id: &str) {
+    /// Looks at one that is held, and waits so long for a volume in trouble.
+    pub(super) fn look(&self, compose_id: &str, limit: Duration) {
         let Some(live) = self.composes.get(compose_id) else { return };
         let then = Then::GoesOn(format!("tutti retry {compose_id} goes on"));
-        self.look_and_tell(live, then, |compose_id, refusal| Command::Looked { compose_id, refusal });
+        self.look_and_tell(live, then, limit, |compose_id, refusal| Command::Looked { compose_id, refusal });
     }
 
     /// Looks at one whose jobs are over.
     pub(super) fn look_at_end(&mut self, compose_id: &str) {
         let Some(live) = self.composes.get_mut(compose_id) else { return };
-        if live.looking.is_some() {
-            live.looking = Some(Again::Yes);
+        if let Some(looking) = &mut live.looking {
+            looking.again = Again::Yes;
             return;
         }
-        live.looking = Some(Again::No);
+        live.looking = Some(Looking { again: Again::No, since: Instant::now() });
         let then = Then::Ends(format!("tutti retry {compose_id} ends it"));
         let Some(live) = self.composes.get(compose_id) else { return };
-        self.look_and_tell(live, then, |compose_id, damage| Command::LookedAtEnd { compose_id, damage });
+        self.look_and_tell(live, then, self.timing.volume, |compose_id, damage| Command::LookedAtEnd {
+            compose_id,
+            damage,
+        });
     }
 
     pub(super) fn looked_at_end(&mut self, compose_id: &str, damage: Option<String>) {
         let Some(live) = self.composes.get_mut(compose_id) else { return };
-        if live.looking.take() == Some(Again::Yes) {
-            return self.look_at_end(compose_id);
+        if live.looking.take().is_some_and(|looking| looking.again == Again::Yes) {
+            // Jobs that came back meanwhile ask for it themselves once they are over.
+            if live.compose.is_to_be_looked_at() {
+                self.look_at_end(compose_id);
+            }
+            return;
         }
         let damage = damage.map(|damage| damage.replace('\n', "; "));
         if let Some(damage) = &damage {
@@ -109,7 +116,8 @@ impl Actor {
             live.looked_at = Some(Instant::now());
             ids.push(live.id().to_owned());
         }
-        ids.iter().for_each(|id| self.look(id));
+        // It is looked at again soon.
+        ids.iter().for_each(|id| self.look(id, Duration::ZERO));
     }
 
     pub(super) fn looked(&mut self, compose_id: &str, refusal: Option<String>) {
