@@ -234,9 +234,8 @@ fn what_is_lost_is_not_held_against_anybody() {
     }
 }
 
-/// A job that was skipped, and waits again since a retry, looks as if it had never begun.
-#[test]
-fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
+/// One that ended with a failed job and one that was skipped for it.
+fn doomed() -> Run {
     let mut run = Run::start();
     let first = run.begin(0, 1);
     run.fail(first, FailureClass::Tool);
@@ -244,6 +243,13 @@ fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
         let fence = run.begin(job, 1);
         run.finish(fence);
     }
+    run
+}
+
+/// A job that was skipped, and waits again since a retry, looks as if it had never begun.
+#[test]
+fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
+    let mut run = doomed();
     let told = run.lines.len();
     run.tell(Event::Retry { jobs: vec![] });
     run.lines.truncate(told);
@@ -258,13 +264,7 @@ fn a_retry_whose_lines_are_lost_is_found_in_the_store() {
 /// A controller that finds a compose ended tells of it with the first change, of which a crash may take the rest along.
 #[test]
 fn what_is_found_is_as_old_as_the_epoch_whenever_it_is_told() {
-    let mut run = Run::start();
-    let first = run.begin(0, 1);
-    run.fail(first, FailureClass::Tool);
-    for job in [2, 3] {
-        let fence = run.begin(job, 1);
-        run.finish(fence);
-    }
+    let mut run = doomed();
     run.revision += 1;
     run.recorder = Recorder::new(run.revision);
     let stored_at = run.revision - 1;

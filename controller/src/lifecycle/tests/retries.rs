@@ -31,6 +31,17 @@ fn a_doomed_compose_goes_on_where_it_failed() {
     assert_eq!(run.compose.jobs[3].attempt, 1);
 }
 
+/// What is gone is not promised to be moved again.
+#[test]
+fn outputs_that_cannot_be_moved_are_kept_for_a_retry_or_lost() {
+    for (lost, hint) in [(false, "retry moves them again"), (true, "else make a new compose")] {
+        let mut run = Run::start(chain(1), false);
+        run.commit(0);
+        run.ok(Event::PublishFailed { job: 0, class: FailureClass::Infra, cause: "gone".into(), lost });
+        assert!(run.compose.jobs[0].hint.contains(hint), "{}", run.compose.jobs[0].hint);
+    }
+}
+
 #[test]
 fn retrying_a_skipped_job_brings_back_what_it_needs() {
     let mut run = Run::start(forked(&[0, 1, 2, 3, 4]), false);
