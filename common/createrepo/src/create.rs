@@ -20,6 +20,7 @@ use crate::old::{self, OldPackages};
 use crate::options::{OnBroken, Options};
 use crate::packages::{self, Listed, Packages, Work};
 use crate::stage::Stage;
+use crate::stat;
 use crate::tasks::{self, Tasks};
 use crate::unchanged;
 
@@ -53,7 +54,7 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     let run = Run::new(options, control)?;
     let stage = Stage::open(&run.output, options.ignore_lock)?;
     let sources = old::sources(&run.output, options);
-    let (mut tasks, earlier) = std::thread::scope(|scope| {
+    let (mut tasks, mut earlier) = std::thread::scope(|scope| {
         let open = || {
             if options.update.is_wanted() {
                 Earlier::open(&sources, options.reading.workers)
@@ -70,12 +71,13 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
         }
     })?;
     let update = options.update.is_wanted() && !tasks.packages.is_empty();
-    if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, &earlier, control)? {
+    if update && let Some(repomd) = unchanged::find(options, &run.output, &tasks, &mut earlier, control)? {
         control.tell(Event::Unchanged);
         let packages = tasks.packages.len();
         let work = Work { reused: packages as u64, ..Work::default() };
         return Ok(Summary { packages, work, unchanged: true, repomd, ..Summary::default() });
     }
+    earlier.look(options.reading.workers);
     // Without old packages there is no old metadata either: what it says is looked at before anything is read.
     let old_repomd = Repository::open_local(&run.output).map(|repository| repository.repomd().clone());
     let old_repomd = old_repomd.ok();
@@ -102,6 +104,8 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
         Unmade::Earlier => unreachable!("nothing earlier was used"),
     })?;
     summary.broken = broken;
+    // Some 300,000 texts, of a large repository: nobody waits for them to be freed.
+    std::thread::spawn(move || drop((tasks, earlier)));
     control.check()?;
     let is_equal = |old: &Repomd| is_same(old, &summary.repomd) && unchanged::are_files_whole(&run.output, old);
     let same = update && old_repomd.as_ref().is_some_and(is_equal);
@@ -161,28 +165,37 @@ impl<'a> Run<'a> {
     fn tasks(&self, sources: &[PathBuf]) -> Result<Tasks, Error> {
         let Options { directory, selection, location, update, .. } = self.options;
         let is_listed = selection.package_list.is_some() || !selection.include.is_empty() || update.recycle_list;
-        let mut tasks = if is_listed {
-            let mut lines = match &selection.package_list {
-                Some(path) => fs::read_to_string(path).map_err(Error::io("read the package list", path))?,
-                None => String::new(),
-            };
-            for line in &selection.include {
-                lines.push('\n');
-                lines.push_str(line);
-            }
-            let recycled = if update.recycle_list { old::locations(sources, self.control) } else { Vec::new() };
-            let lines = recycled.iter().map(String::as_str).chain(lines.split('\n'));
-            tasks::listed(directory, lines, selection, location)
-        } else {
-            self.control.tell(Event::WalkStarted);
-            tasks::walk(directory, selection, location)
+        let lines = match is_listed {
+            true => Some(self.lines(sources)?),
+            false => None,
         };
+        let wanted = update.is_wanted() && !update.skip_stat && old::are_there(sources);
+        let (tasks, packages) = stat::look(self.options.reading.workers, wanted, |looker| match &lines {
+            Some(lines) => tasks::listed(directory, lines.iter().map(String::as_str), selection, location, looker),
+            None => {
+                self.control.tell(Event::WalkStarted);
+                tasks::walk(directory, selection, location, looker)
+            }
+        });
+        let mut tasks = Tasks { packages, ..tasks };
         tasks.arrange(selection.clashes)?;
         self.control.tell(Event::Found { packages: tasks.packages.len() });
         for package in &tasks.broken {
             self.control.tell(Event::Broken(package));
         }
         Ok(tasks)
+    }
+
+    /// The lines of package lists.
+    fn lines(&self, sources: &[PathBuf]) -> Result<Vec<String>, Error> {
+        let Options { selection, update, .. } = self.options;
+        let text = match &selection.package_list {
+            Some(path) => fs::read_to_string(path).map_err(Error::io("read the package list", path))?,
+            None => String::new(),
+        };
+        let recycled = if update.recycle_list { old::locations(sources, self.control) } else { Vec::new() };
+        let lines = text.split('\n').map(str::to_owned).chain(selection.include.iter().cloned());
+        Ok(recycled.into_iter().chain(lines).collect())
     }
 
     /// Takes over and reads packages, and writes all metadata into the stage. `earlier` is for an update.
@@ -203,13 +216,13 @@ impl<'a> Run<'a> {
         if !broken.is_empty() && self.options.selection.broken == OnBroken::Refuse {
             return Err(Error::Broken(std::mem::take(broken)).into());
         }
-        packages::settle_duplicates(&mut listed, self.options.duplicates, self.control);
+        let distinct = packages::settle_duplicates(&mut listed, self.options.duplicates, self.control);
         self.write_read_list(&listed)?;
         self.control.tell(Event::Writing(listed.len()));
         let mut summary = Summary { packages: listed.len(), work, ..Summary::default() };
         let nothing = Earlier::default();
         let source = Source { reader, earlier: earlier.unwrap_or(&nothing), stop: self.control.stop };
-        match self.write(stage, &source, listed, plan, &mut summary) {
+        match self.write(stage, &source, listed, distinct, plan, &mut summary) {
             Err(Error::Writer(WriterError::Records { source: RecordsError::Previous(_), .. })) => {
                 broken.truncate(found_before);
                 Err(Unmade::Earlier)
@@ -236,16 +249,16 @@ impl<'a> Run<'a> {
         let mut records = RecordsWriter::create(&path)?;
         let old = match earlier {
             // Old filelists and other say nothing of digests.
-            Some(_) if self.options.metadata.filelists_ext => OldPackages::default(),
-            Some(earlier) => {
-                OldPackages::load(sources, &tasks.packages, self.options, earlier, &mut records, self.control)?
+            Some(earlier) if !self.options.metadata.filelists_ext => {
+                let (records, control) = (&mut records, self.control);
+                OldPackages::load(sources, &tasks.packages, self.options, earlier, records, control)?
             }
-            None => OldPackages::default(),
+            _ => OldPackages::none(tasks.packages.len()),
         };
         self.control.tell(Event::Staging(stage.root()));
         self.control.tell(Event::Reading { workers: reading.workers, packages: tasks.packages.len() });
         let gathered =
-            packages::gather(&tasks.packages, &old, self.options, cache.as_ref(), &mut records, self.control)?;
+            packages::gather(&tasks.packages, old, self.options, cache.as_ref(), &mut records, self.control)?;
         records.seal_for_now()?;
         Ok((gathered, RecordsReader::open(&path)?))
     }
@@ -266,12 +279,13 @@ impl<'a> Run<'a> {
         stage: &Stage,
         source: &Source<'_>,
         listed: Vec<Listed>,
+        distinct: bool,
         plan: &additional::Plan,
         summary: &mut Summary,
     ) -> Result<(), Error> {
         let metadata = &self.options.metadata;
         let entries: Vec<Entry> = listed.into_iter().map(|package| package.entry).collect();
-        let options = writer_options(self.options);
+        let options = WriterOptions { distinct, ..writer_options(self.options) };
         let written = write_repository(stage.root(), source, &entries, &plan.extras, &options);
         let written = match written {
             Err(_) if self.control.stop.load(Ordering::Relaxed) => return Err(Error::Cancelled),

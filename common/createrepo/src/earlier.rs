@@ -4,17 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tutti_repodata::{
-    Entry, Fill, FragmentSource, MetadataFile, Previous, RecordId, RecordsError, RecordsReader, Repomd, Repository,
-    StoredFrame,
+    Entry, Fill, FragmentSource, Listing, MetadataFile, Previous, PreviousFiles, RecordId, RecordsError, RecordsReader,
+    Repomd, Repository, StoredFrame,
 };
 
 /// Numbers from here on are packages of earlier repositories, those below records.
 const FIRST: u32 = 1 << 31;
 
-/// One repository.
+/// One repository whose packages are known.
 pub(crate) struct Framed {
     path: PathBuf,
-    pub(crate) repomd: Repomd,
     pub(crate) previous: Previous,
     /// Number of its first package.
     first: u32,
@@ -23,40 +22,64 @@ pub(crate) struct Framed {
 impl Framed {
     /// The number of a package.
     pub(crate) fn id(&self, number: usize) -> RecordId {
-        // `Earlier::open` made sure that all have a number.
+        // `Earlier::look` made sure that all have a number.
         RecordId(self.first + number as u32)
     }
+}
+
+/// One repository whose files are as `repomd.xml` says.
+struct Opened {
+    path: PathBuf,
+    repomd: Repomd,
+    files: PreviousFiles,
 }
 
 /// All that could be opened in this way.
 #[derive(Default)]
 pub(crate) struct Earlier {
-    repositories: Vec<Framed>,
+    opened: Vec<Opened>,
+    looked: Vec<Framed>,
 }
 
 impl Earlier {
     /// Opens what can be opened; the others are for [`crate::old`] to read.
     pub(crate) fn open(sources: &[PathBuf], threads: usize) -> Self {
-        let mut repositories = Vec::new();
-        let mut first = FIRST;
+        let mut opened = Vec::new();
         for path in sources {
             let Ok(repository) = Repository::open_local(path) else { continue };
             let repomd = repository.repomd().clone();
-            let Ok(previous) = Previous::open(path, &repomd, threads) else { continue };
-            let count = u32::try_from(previous.packages().len()).ok();
-            let Some(next) = count.and_then(|count| first.checked_add(count)) else { continue };
-            repositories.push(Framed { path: path.clone(), repomd, previous, first });
-            first = next;
+            let Ok(files) = PreviousFiles::open(path, &repomd, threads) else { continue };
+            opened.push(Opened { path: path.clone(), repomd, files });
         }
-        Self { repositories }
+        Self { opened, looked: Vec::new() }
     }
 
+    /// The `repomd.xml` that a repository was opened with, and what its index says of all packages; as long as no
+    /// packages were looked at.
+    pub(crate) fn opened(&self, path: &Path) -> Option<(&Repomd, Option<&Listing>)> {
+        let opened = self.opened.iter().find(|opened| opened.path == path)?;
+        Some((&opened.repomd, opened.files.listing()))
+    }
+
+    /// Looks at all packages of what was opened.
+    pub(crate) fn look(&mut self, threads: usize) {
+        let mut first = FIRST;
+        for Opened { path, files, .. } in self.opened.drain(..) {
+            let Ok(previous) = files.look(threads) else { continue };
+            let count = u32::try_from(previous.packages().len()).ok();
+            let Some(next) = count.and_then(|count| first.checked_add(count)) else { continue };
+            self.looked.push(Framed { path, previous, first });
+            first = next;
+        }
+    }
+
+    /// A repository whose packages were looked at.
     pub(crate) fn get(&self, path: &Path) -> Option<&Framed> {
-        self.repositories.iter().find(|framed| framed.path == path)
+        self.looked.iter().find(|framed| framed.path == path)
     }
 
     fn find(&self, id: RecordId) -> Option<(&Previous, usize)> {
-        let framed = self.repositories.iter().rfind(|framed| framed.first <= id.0)?;
+        let framed = self.looked.iter().rfind(|framed| framed.first <= id.0)?;
         Some((&framed.previous, (id.0 - framed.first) as usize))
     }
 }

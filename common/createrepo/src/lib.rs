@@ -28,6 +28,7 @@ pub mod options;
 mod packages;
 pub mod rpm_file;
 mod stage;
+mod stat;
 mod tasks;
 mod unchanged;
 

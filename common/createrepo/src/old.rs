@@ -5,9 +5,8 @@
 //! the checksum type that is wanted. Sources that say different things of one location are not believed.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tutti_repodata::{
     Checksum, FileIdentity, FragmentOptions, PreviousPackage, ReadOptions, Record, RecordId, RecordsWriter,
@@ -18,13 +17,14 @@ use crate::earlier::{Earlier, Framed};
 use crate::error::Error;
 use crate::events::{Control, Event};
 use crate::options::Options;
+use crate::stat::Stat;
 use crate::tasks::Task;
 
 /// What of a package is told to others.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     /// `NAME-EPOCH:VERSION-RELEASE.ARCH`.
-    pub(crate) nevra: String,
+    pub(crate) nevra: Arc<str>,
     pub(crate) build_time: u64,
 }
 
@@ -33,7 +33,7 @@ impl Facts {
         let evr = &package.evr;
         let arch = if package.is_source() { "src" } else { &package.arch };
         let nevra = format!("{}-{}:{}-{}.{arch}", package.name, evr.epoch.unwrap_or(0), evr.version, evr.release);
-        Self { nevra, build_time: package.build_time }
+        Self { nevra: nevra.into(), build_time: package.build_time }
     }
 }
 
@@ -54,11 +54,18 @@ pub(crate) struct OldPackage {
     pub(crate) facts: Facts,
 }
 
-/// Packages that can be taken over, by location.
-#[derive(Default)]
+/// What old metadata say of a task.
+#[derive(Clone, Debug)]
+enum Known {
+    Nothing,
+    One(OldPackage),
+    /// Sources disagree.
+    Disputed,
+}
+
+/// Packages that can be taken over, by the numbers of tasks.
 pub(crate) struct OldPackages {
-    /// `None` where sources disagree.
-    places: HashMap<String, Option<OldPackage>>,
+    by_task: Vec<Known>,
 }
 
 pub(crate) fn key(href: &str) -> &str {
@@ -94,9 +101,19 @@ fn has_repodata(path: &Path) -> bool {
     path.join("repodata/repomd.xml").is_file()
 }
 
+/// Whether there are metadata that packages could be taken over from.
+pub(crate) fn are_there(sources: &[PathBuf]) -> bool {
+    sources.iter().any(|path| has_repodata(path))
+}
+
 impl OldPackages {
-    /// Reads the packages of old metadata that can be taken over, and keeps their records in `records`. A source that
-    /// cannot be read whole is told and not used.
+    /// Nothing for so many tasks.
+    pub(crate) fn none(tasks: usize) -> Self {
+        Self { by_task: vec![Known::Nothing; tasks] }
+    }
+
+    /// Finds the packages of old metadata that can be taken over, and keeps records of those that have to be read in
+    /// `records`. A source that cannot be read whole is told and not used.
     pub(crate) fn load(
         sources: &[PathBuf],
         tasks: &[Task],
@@ -105,12 +122,8 @@ impl OldPackages {
         records: &mut RecordsWriter,
         control: Control<'_>,
     ) -> Result<Self, Error> {
-        let loader = Loader {
-            wanted: tasks.iter().map(|task| (key(&task.href), task)).collect(),
-            names: tasks.iter().map(Task::name).collect(),
-            options,
-        };
-        let mut packages = Self::default();
+        let loader = Loader { places: Places::new(tasks), options };
+        let mut packages = Self::none(tasks.len());
         let mut known = 0;
         for (number, path) in sources.iter().enumerate() {
             if number == 0 && !has_repodata(path) {
@@ -118,15 +131,13 @@ impl OldPackages {
             }
             control.tell(Event::OldMetadata(path));
             if let Some(framed) = earlier.get(path) {
-                let (found, named) = loader.framed(framed);
-                known += named;
-                packages.merge(found);
+                known += loader.framed(framed, &mut packages);
                 continue;
             }
             match loader.repository(path, records, control) {
                 Ok((found, named)) => {
                     known += named;
-                    packages.merge(found);
+                    found.into_iter().for_each(|(task, package)| packages.add(task, package));
                 }
                 Err(error @ Error::Repository { .. }) => {
                     control.tell(Event::OldMetadataUnusable { path, error: &error });
@@ -135,55 +146,104 @@ impl OldPackages {
             }
         }
         control.tell(Event::OldPackages(known));
+        packages.share(&loader.places);
         Ok(packages)
     }
 
-    fn merge(&mut self, found: Vec<(String, OldPackage)>) {
-        for (place, package) in found {
-            self.places
-                .entry(place)
-                .and_modify(|known| {
-                    let same = known.as_ref().is_some_and(|known| {
-                        (known.mtime, known.size, &known.checksum) == (package.mtime, package.size, &package.checksum)
-                    });
-                    if !same {
-                        *known = None;
-                    }
-                })
-                .or_insert(Some(package));
+    fn add(&mut self, task: usize, package: OldPackage) {
+        let known = &mut self.by_task[task];
+        let is_same =
+            |one: &OldPackage| (one.mtime, one.size, &one.checksum) == (package.mtime, package.size, &package.checksum);
+        *known = match std::mem::replace(known, Known::Disputed) {
+            Known::Nothing => Known::One(package),
+            Known::One(one) if is_same(&one) => Known::One(one),
+            Known::One(_) | Known::Disputed => Known::Disputed,
+        };
+    }
+
+    /// Several tasks may have one location; packages were found for one of them.
+    fn share(&mut self, places: &Places<'_>) {
+        for task in 0..self.by_task.len() {
+            if !matches!(self.by_task[task], Known::Nothing) {
+                continue;
+            }
+            match places.at(places.tasks[task].href()) {
+                Some(other) if other != task => self.by_task[task] = self.by_task[other].clone(),
+                _ => {}
+            }
         }
     }
 
-    /// The package of old metadata that is this file.
-    pub(crate) fn get(&self, task: &Task) -> Option<&OldPackage> {
-        self.places.get(key(&task.href))?.as_ref()
+    /// The package of old metadata that is this task's file. It is given once.
+    pub(crate) fn take(&mut self, task: usize) -> Option<OldPackage> {
+        match std::mem::replace(self.by_task.get_mut(task)?, Known::Nothing) {
+            Known::One(package) => Some(package),
+            Known::Nothing | Known::Disputed => None,
+        }
+    }
+}
+
+/// Finds tasks by locations. Mostly they come in the order of the tasks.
+struct Places<'a> {
+    tasks: &'a [Task],
+    /// Where the order of tasks is not that of locations.
+    tables: Option<(HashMap<&'a str, usize>, HashSet<&'a str>)>,
+}
+
+impl<'a> Places<'a> {
+    fn new(tasks: &'a [Task]) -> Self {
+        let tables = || {
+            let places = tasks.iter().enumerate().map(|(number, task)| (key(task.href()), number)).collect();
+            (places, tasks.iter().map(Task::name).collect())
+        };
+        Self { tasks, tables: (!tasks.iter().all(Task::is_plain)).then(tables) }
+    }
+
+    fn at(&self, href: &str) -> Option<usize> {
+        let place = key(href);
+        match &self.tables {
+            Some((places, _)) => places.get(place).copied(),
+            None => self.tasks.binary_search_by(|task| task.cmp_location(place)).ok(),
+        }
+    }
+
+    /// The task at a location. `next` is the one that is likely to be it, and then the one behind it.
+    fn find(&self, href: &str, next: &mut usize) -> Option<usize> {
+        let is_next = self.tasks.get(*next).is_some_and(|task| key(task.href()) == key(href));
+        let found = if is_next { *next } else { self.at(href)? };
+        *next = found + 1;
+        Some(found)
+    }
+
+    /// Whether a task's file has the name of this one.
+    fn is_named(&self, href: &str) -> bool {
+        let name = href.rsplit('/').next().unwrap_or_default();
+        match &self.tables {
+            Some((_, names)) => names.contains(name),
+            None => self.tasks.binary_search_by(|task| task.name().cmp(name)).is_ok(),
+        }
     }
 }
 
 struct Loader<'a> {
-    wanted: HashMap<&'a str, &'a Task>,
-    names: HashSet<&'a str>,
+    places: Places<'a>,
     options: &'a Options,
 }
 
 impl Loader<'_> {
-    fn framed(&self, framed: &Framed) -> (Vec<(String, OldPackage)>, usize) {
-        let packages = framed.previous.packages();
-        let is_named = |package: &&PreviousPackage| {
-            let name = package.location_href.rsplit('/').next().unwrap_or_default();
-            self.names.contains(name)
-        };
-        let named = packages.iter().filter(is_named).count();
-        let wanted: Vec<(usize, &Task)> = packages
-            .iter()
-            .enumerate()
-            .filter_map(|(number, package)| Some((number, *self.wanted.get(key(&package.location_href))?)))
-            .collect();
-        let pairs: Vec<(&PreviousPackage, &Task)> =
-            wanted.iter().map(|(number, task)| (&packages[*number], *task)).collect();
-        let same = same_files(self.options, &pairs);
-        let take = |(number, package): (usize, &PreviousPackage)| {
-            let package_taken = OldPackage {
+    /// Adds packages of a repository in frames. Returns how many have the name of a task's file.
+    fn framed(&self, framed: &Framed, packages: &mut OldPackages) -> usize {
+        let (mut next, mut named) = (0, 0);
+        for (number, package) in framed.previous.packages().iter().enumerate() {
+            let Some(task) = self.places.find(&package.location_href, &mut next) else {
+                named += usize::from(self.places.is_named(&package.location_href));
+                continue;
+            };
+            named += 1;
+            if !self.is_same(task, package.size, package.mtime, &package.checksum) {
+                continue;
+            }
+            let taken = OldPackage {
                 record: framed.id(number),
                 mtime: package.mtime,
                 size: package.size,
@@ -191,65 +251,45 @@ impl Loader<'_> {
                 base: package.location_base.clone(),
                 facts: Facts::from(package),
             };
-            (key(&package.location_href).to_owned(), package_taken)
-        };
-        let found = wanted.iter().zip(same).filter(|(_, same)| *same);
-        (found.map(|((number, _), _)| take((*number, &packages[*number]))).collect(), named)
+            packages.add(task, taken);
+        }
+        named
     }
 
+    /// Reads all of a repository. Returns packages with their tasks, and how many have the name of a task's file.
     fn repository(
         &self,
         path: &Path,
         records: &mut RecordsWriter,
         control: Control<'_>,
-    ) -> Result<(Vec<(String, OldPackage)>, usize), Error> {
+    ) -> Result<(Vec<(usize, OldPackage)>, usize), Error> {
         let failed = |source| Error::Repository { path: path.to_owned(), source };
         let repository = Repository::open_local(path).map_err(failed)?;
         let read = ReadOptions { any_location: true, ..ReadOptions::default() };
-        let (mut found, mut named) = (Vec::new(), 0);
+        let (mut found, mut named, mut next) = (Vec::new(), 0, 0);
         for package in repository.packages(read).map_err(failed)? {
             let package = package.map_err(failed)?;
             control.check()?;
-            let name = package.location_href.rsplit('/').next().unwrap_or_default();
-            named += usize::from(self.names.contains(name));
-            let place = key(&package.location_href);
-            let Some(task) = self.wanted.get(place) else { continue };
-            if is_same_file(self.options, task, (package.size, package.mtime, &package.checksum)) {
-                let place = place.to_owned();
-                found.push((place, keep(package, self.options, records)?));
+            let Some(task) = self.places.find(&package.location_href, &mut next) else {
+                named += usize::from(self.places.is_named(&package.location_href));
+                continue;
+            };
+            named += 1;
+            if self.is_same(task, package.size, package.mtime, &package.checksum) {
+                found.push((task, keep(package, self.options, records)?));
             }
         }
         Ok((found, named))
+    }
+
+    fn is_same(&self, task: usize, size: u64, mtime: u64, checksum: &Checksum) -> bool {
+        is_same_file(self.options, &self.places.tasks[task], (size, mtime, checksum))
     }
 }
 
 /// Whether the file of a task is the one that old metadata give this size, mtime and checksum.
 pub(crate) fn is_same_file(options: &Options, task: &Task, (size, mtime, checksum): (u64, u64, &Checksum)) -> bool {
-    if checksum.kind() != options.reading.checksum {
-        return false;
-    }
-    if options.update.skip_stat {
-        return true;
-    }
-    let Ok(metadata) = fs::metadata(&task.path) else { return false };
-    metadata.len() == size && u64::try_from(metadata.mtime()) == Ok(mtime)
-}
-
-/// The same of many, on several threads.
-pub(crate) fn same_files(options: &Options, pairs: &[(&PreviousPackage, &Task)]) -> Vec<bool> {
-    let is_same = |(package, task): &(&PreviousPackage, &Task)| {
-        is_same_file(options, task, (package.size, package.mtime, &package.checksum))
-    };
-    let part = pairs.len().div_ceil(options.reading.workers.max(1)).max(1);
-    std::thread::scope(|scope| {
-        let parts: Vec<_> =
-            pairs.chunks(part).map(|part| scope.spawn(move || part.iter().map(is_same).collect::<Vec<_>>())).collect();
-        let joined = parts.into_iter().flat_map(|part| match part.join() {
-            Ok(same) => same,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect()
-    })
+    checksum.kind() == options.reading.checksum && (options.update.skip_stat || task.stat == Some(Stat { size, mtime }))
 }
 
 fn keep(package: RepoPackage, options: &Options, records: &mut RecordsWriter) -> Result<OldPackage, Error> {

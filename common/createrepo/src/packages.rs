@@ -1,6 +1,7 @@
 //! Packages become records: taken over, or read by several threads.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -43,7 +44,7 @@ pub(crate) struct Packages {
 /// Takes over what can be taken over, reads the rest, and adds the records of what it read.
 pub(crate) fn gather(
     tasks: &[Task],
-    old: &OldPackages,
+    mut old: OldPackages,
     options: &Options,
     cache: Option<&Cache>,
     records: &mut RecordsWriter,
@@ -53,22 +54,22 @@ pub(crate) fn gather(
     let mut to_read = Vec::new();
     let mut work = Work::default();
     for (number, task) in tasks.iter().enumerate() {
-        let reused = old.get(task).map(|package| Listed {
+        let reused = old.take(number).map(|package| Listed {
             entry: Entry {
                 record: package.record,
-                location_href: task.href.clone(),
-                location_base: options.location.base_url.clone().or_else(|| package.base.clone()),
+                location_href: task.href().to_owned(),
+                location_base: options.location.base_url.clone().or(package.base),
                 mtime: package.mtime,
-                checksum: package.checksum.clone(),
+                checksum: package.checksum,
                 size: package.size,
             },
-            facts: package.facts.clone(),
+            facts: package.facts,
             reused: true,
         });
         match &reused {
             Some(_) => {
                 work.reused += 1;
-                control.tell(Event::Package { href: &task.href, reused: true });
+                control.tell(Event::Package { href: task.href(), reused: true });
             }
             None => to_read.push(number),
         }
@@ -136,11 +137,11 @@ impl Pool<'_> {
                         work.rpm_files += 1;
                         work.rpm_bytes += made.read;
                         let record = records.add_record(&made.record)?;
-                        self.control.tell(Event::Package { href: &task.href, reused: false });
+                        self.control.tell(Event::Package { href: task.href(), reused: false });
                         found[number] = Some(self.listed(task, made, record));
                     }
                     Err(error) => {
-                        let package = Broken { path: task.path.clone(), error };
+                        let package = Broken { path: task.path(), error };
                         self.control.tell(Event::Broken(&package));
                         broken.insert(number, package);
                     }
@@ -163,7 +164,7 @@ impl Pool<'_> {
         let FileIdentity { size, mtime, checksum } = made.identity;
         let entry = Entry {
             record,
-            location_href: task.href.clone(),
+            location_href: task.href().to_owned(),
             location_base: self.options.location.base_url.clone(),
             mtime,
             checksum,
@@ -174,7 +175,7 @@ impl Pool<'_> {
 
     fn read(&self, task: &Task, buffers: &mut Buffers) -> Result<Made, PackageError> {
         let reading = &self.options.reading;
-        let mut file = RpmFile::open(&task.path, &[reading.checksum], buffers)?;
+        let mut file = RpmFile::open(&task.path(), &[reading.checksum], buffers)?;
         let (size, mtime) = (file.metadata().size(), file.metadata().mtime());
         let mut package = file.headers().package().map_err(PackageError::Rpm)?;
         if self.options.metadata.filelists_ext {
@@ -183,7 +184,7 @@ impl Pool<'_> {
         let cached = match self.cache {
             None => None,
             Some(cache) => {
-                let path = cache.path(&task.href, file.headers(), package.installed_size, (size, mtime));
+                let path = cache.path(task.href(), file.headers(), package.installed_size, (size, mtime));
                 Some((cache, cache.get(&path), path))
             }
         };
@@ -218,9 +219,16 @@ fn first_sum(sums: Vec<Checksum>, kind: ChecksumType) -> Checksum {
 
 /// Numbers of packages with one NEVRA, where there are several.
 fn doubles<'a>(facts: impl Iterator<Item = &'a Facts>) -> Vec<(&'a str, Vec<usize>)> {
+    let state = RandomState::new();
+    let mut hashed: Vec<(u64, usize, &str)> =
+        facts.enumerate().map(|(number, facts)| (state.hash_one(&*facts.nevra), number, &*facts.nevra)).collect();
+    hashed.sort_unstable();
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (number, facts) in facts.enumerate() {
-        groups.entry(&facts.nevra).or_default().push(number);
+    // Those of one hash, most of which are alone.
+    for alike in hashed.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1) {
+        for (_, number, nevra) in alike {
+            groups.entry(nevra).or_default().push(*number);
+        }
     }
     groups.into_iter().filter(|(_, numbers)| numbers.len() > 1).collect()
 }
@@ -237,9 +245,10 @@ pub(crate) fn tell_duplicates(packages: &[(&str, &Facts)], control: Control<'_>)
     }
 }
 
-/// Tells of packages with one NEVRA, and leaves out all but one of them if asked to.
-pub(crate) fn settle_duplicates(listed: &mut Vec<Listed>, rule: Duplicates, control: Control<'_>) {
-    let mut dropped = Vec::new();
+/// Tells of packages with one NEVRA, and leaves out all but one of them if asked to. Returns whether no two of those that
+/// are left have the same.
+pub(crate) fn settle_duplicates(listed: &mut Vec<Listed>, rule: Duplicates, control: Control<'_>) -> bool {
+    let (mut dropped, mut distinct) = (Vec::new(), true);
     for (nevra, mut numbers) in doubles(listed.iter().map(|package| &package.facts)) {
         let rank =
             |number: &usize| (listed[*number].facts.build_time, listed[*number].entry.location_href.as_str(), *number);
@@ -255,6 +264,7 @@ pub(crate) fn settle_duplicates(listed: &mut Vec<Listed>, rule: Duplicates, cont
             })
             .collect();
         control.tell(Event::Duplicate { nevra, packages: &packages });
+        distinct &= rule != Duplicates::Keep;
         dropped.extend(numbers.into_iter().filter(|number| !keeps(*number)));
     }
     dropped.sort_unstable();
@@ -264,4 +274,5 @@ pub(crate) fn settle_duplicates(listed: &mut Vec<Listed>, rule: Duplicates, cont
         number += 1;
         keep
     });
+    distinct
 }

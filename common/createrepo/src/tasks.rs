@@ -1,42 +1,82 @@
 //! Which files are packages: the walk of createrepo_c 1.2.5 (`createrepo_c.c`), or its package list.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
 
 use crate::error::{Broken, Error, PackageError};
 use crate::glob;
 use crate::options::{Clashes, LocationOptions, Selection};
+use crate::stat::{Looker, Stat};
 
 /// A file to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Its path as it was found or listed, which gives the order.
+    /// The directory that was walked, or that a list is of.
+    top: Arc<Path>,
+    /// The file's path below it, as it was found or listed, which gives the order.
     relative: String,
-    /// Where its file name begins in it: looked for once, and not each time that two are compared.
+    /// Where the file name begins in it: looked for once, and not each time that two are compared.
     name: usize,
-    /// Location in the repository.
-    pub(crate) href: String,
+    /// Location in the repository, if it is not that path.
+    href: Option<String>,
+    /// What the file is, if it was looked at.
+    pub(crate) stat: Option<Stat>,
 }
 
 impl Task {
-    fn new(path: PathBuf, relative: String, href: String) -> Self {
+    fn new(top: &Arc<Path>, relative: String, location: &LocationOptions) -> Self {
         let name = relative.rfind('/').map_or(0, |slash| slash + 1);
-        Self { path, relative, name, href }
+        let href = href(&relative, location);
+        Self { top: Arc::clone(top), relative, name, href, stat: None }
     }
 
-    fn order(&self) -> (&str, &str) {
-        (&self.relative[self.name..], &self.relative[..self.name.saturating_sub(1)])
+    /// The file.
+    pub(crate) fn path(&self) -> PathBuf {
+        below(&self.top, self.relative.as_bytes())
+    }
+
+    /// Location in the repository.
+    pub(crate) fn href(&self) -> &str {
+        self.href.as_deref().unwrap_or(&self.relative)
     }
 
     /// File name.
     pub(crate) fn name(&self) -> &str {
         self.order().0
     }
+
+    fn order(&self) -> (&str, &str) {
+        (&self.relative[self.name..], &self.relative[..self.name.saturating_sub(1)])
+    }
+
+    /// Whether the location is the path that gives the order.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.href.is_none() && !self.relative.starts_with('/') && !self.relative.starts_with("./")
+    }
+
+    /// Compares with a location, if this is plain.
+    pub(crate) fn cmp_location(&self, href: &str) -> Ordering {
+        self.order().cmp(&href.rsplit_once('/').map_or((href, ""), |(directory, name)| (name, directory)))
+    }
+}
+
+/// A path below a directory, also one that starts with `/`, which [`Path::join`] takes as it is.
+fn below(top: &Path, relative: &[u8]) -> PathBuf {
+    let mut path = top.as_os_str().as_bytes().to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(relative);
+    PathBuf::from(OsString::from_vec(path))
 }
 
 /// What was found.
@@ -58,104 +98,147 @@ fn is_modules(path: &str) -> bool {
 }
 
 /// Walks below a directory. Links to directories are followed, hidden files count, the order does not matter.
-pub(crate) fn walk(top: &Path, selection: &Selection, location: &LocationOptions) -> Tasks {
-    let mut walker = Walk { top, selection, location, ancestors: Vec::new(), tasks: Tasks::default() };
-    walker.directory(top, "");
+/// Packages are given to `looker`.
+pub(crate) fn walk(top: &Path, selection: &Selection, location: &LocationOptions, looker: &mut Looker) -> Tasks {
+    let (top, ancestors, tasks) = (Arc::from(top), Vec::new(), Tasks::default());
+    let mut walker = Walk { top, selection, location, looker, ancestors, tasks };
+    walker.directory("");
     walker.tasks
 }
 
+/// Bytes of entries that are read at once.
+const ENTRIES: usize = 64 * 1024;
+
+/// A directory.
+struct Level {
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Directories in it, relative to the top.
+    directories: Vec<String>,
+}
+
 struct Walk<'a> {
-    top: &'a Path,
+    top: Arc<Path>,
     selection: &'a Selection,
     location: &'a LocationOptions,
+    looker: &'a mut Looker,
     /// Device and inode of the directories that are open: a link to one of them is a loop.
     ancestors: Vec<(u64, u64)>,
     tasks: Tasks,
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, path: &Path, relative: &str) {
-        let read = || -> std::io::Result<_> {
-            let metadata = fs::metadata(path)?;
-            let entries = fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>()?;
-            Ok(((metadata.dev(), metadata.ino()), entries))
-        };
-        let (identity, entries) = match read() {
-            Ok(found) => found,
+    fn directory(&mut self, relative: &str) {
+        let path = if relative.is_empty() { self.top.to_path_buf() } else { below(&self.top, relative.as_bytes()) };
+        let Level { identity, directories } = match self.files(&path, relative) {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
             Err(error) => {
                 let error = PackageError::Directory(error);
-                return self.tasks.broken.push(Broken { path: path.to_owned(), error });
+                return self.tasks.broken.push(Broken { path, error });
             }
         };
-        if self.ancestors.contains(&identity) {
-            return;
-        }
         self.ancestors.push(identity);
-        for entry in entries {
-            self.entry(&entry, relative);
+        for directory in directories {
+            self.directory(&directory);
         }
         self.ancestors.pop();
     }
 
-    fn entry(&mut self, entry: &fs::DirEntry, directory: &str) {
-        let path = entry.path();
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-            let wanted = path.as_os_str().as_encoded_bytes().ends_with(b".rpm");
-            if wanted {
-                self.tasks.broken.push(Broken { path, error: PackageError::Name });
+    /// Takes the files of a directory. Returns what it is and the directories in it; nothing, if it is an ancestor.
+    fn files(&mut self, path: &Path, relative: &str) -> std::io::Result<Option<Level>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = Arc::new(rustix::fs::open(path, flags, Mode::empty())?);
+        let stat = rustix::fs::fstat(&directory)?;
+        let identity = (stat.st_dev, stat.st_ino);
+        if self.ancestors.contains(&identity) {
+            return Ok(None);
+        }
+        let in_modules = is_modules(&path.to_string_lossy());
+        let prefix = if relative.is_empty() { String::new() } else { format!("{relative}/") };
+        let (mut directories, mut buffer) = (Vec::new(), Vec::with_capacity(ENTRIES));
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
             }
-            return;
+            let Ok(name) = std::str::from_utf8(name) else {
+                if name.ends_with(b".rpm") {
+                    let path = below(&self.top, &[prefix.as_bytes(), name].concat());
+                    self.tasks.broken.push(Broken { path, error: PackageError::Name });
+                }
+                continue;
+            };
+            if glob::any(&self.selection.excludes, name) {
+                continue;
+            }
+            let relative = [&prefix, name].concat();
+            match self.kind(entry.file_type(), &relative) {
+                FileType::Directory => directories.push(relative),
+                FileType::RegularFile => self.file(name, relative, in_modules, &directory),
+                _ => {}
+            }
+        }
+        self.looker.flush(Some(&directory));
+        Ok(Some(Level { identity, directories }))
+    }
+
+    /// What an entry is, or leads to; unknown, if it is not to be taken.
+    fn kind(&self, kind: FileType, relative: &str) -> FileType {
+        let of = |found: std::io::Result<fs::Metadata>| match found {
+            Ok(found) if found.is_symlink() => FileType::Symlink,
+            Ok(found) if found.is_dir() => FileType::Directory,
+            Ok(found) if found.is_file() => FileType::RegularFile,
+            // Links that lead nowhere are passed over, as createrepo_c does.
+            _ => FileType::Unknown,
         };
-        if glob::any(&self.selection.excludes, &name) {
-            return;
+        let path = || below(&self.top, relative.as_bytes());
+        let kind = if kind == FileType::Unknown { of(fs::symlink_metadata(path())) } else { kind };
+        if kind != FileType::Symlink {
+            return kind;
         }
-        let kind = entry.file_type();
-        let is_link = kind.as_ref().is_ok_and(fs::FileType::is_symlink);
-        // Links that lead nowhere are passed over, as createrepo_c does.
-        let kind = if is_link { fs::metadata(&path).map(|metadata| metadata.file_type()) } else { kind };
-        let Ok(kind) = kind else { return };
-        let relative = if directory.is_empty() { name } else { format!("{directory}/{name}") };
-        if kind.is_dir() {
-            return self.directory(&path, &relative);
+        match of(fs::metadata(path())) {
+            FileType::RegularFile if self.selection.skip_symlinks => FileType::Unknown,
+            kind => kind,
         }
-        if !kind.is_file() || (is_link && self.selection.skip_symlinks) {
-            return;
-        }
-        if is_modules(&path.to_string_lossy()) {
-            self.tasks.modules.push(path);
-        } else if relative.ends_with(".rpm") && !glob::any(&self.selection.excludes, &relative) {
-            debug_assert!(path.starts_with(self.top));
-            let href = href(&relative, self.location);
-            self.tasks.packages.push(Task::new(path, relative, href));
+    }
+
+    fn file(&mut self, name: &str, relative: String, in_modules: bool, directory: &Arc<OwnedFd>) {
+        if in_modules || is_modules(name) {
+            self.tasks.modules.push(below(&self.top, relative.as_bytes()));
+        } else if name.ends_with(".rpm") && !glob::any(&self.selection.excludes, &relative) {
+            self.looker.add(Task::new(&self.top, relative, self.location), Some(directory));
         }
     }
 }
 
 /// Takes the lines of a package list, which are paths relative to `top`; nothing is cut from them, not even spaces.
+/// Packages are given to `looker`.
 pub(crate) fn listed<'a>(
     top: &Path,
     lines: impl Iterator<Item = &'a str>,
     selection: &Selection,
     location: &LocationOptions,
+    looker: &mut Looker,
 ) -> Tasks {
+    let top = Arc::from(top);
     let mut tasks = Tasks::default();
     for line in lines.filter(|line| !line.is_empty() && !glob::any(&selection.excludes, line)) {
-        // Not `join`: a line that starts with `/` is below the directory, too.
-        let mut path = top.as_os_str().to_owned();
-        path.push("/");
-        path.push(line);
-        let path = PathBuf::from(path);
+        let task = Task::new(&top, line.to_owned(), location);
         if is_modules(line) {
-            tasks.modules.push(path);
+            tasks.modules.push(task.path());
         } else {
-            tasks.packages.push(Task::new(path, line.to_owned(), href(line, location)));
+            looker.add(task, None);
         }
     }
+    looker.flush(None);
     tasks
 }
 
-/// The location of a path: fewer directories, then the prefix.
-fn href(relative: &str, options: &LocationOptions) -> String {
+/// The location of a path, if it is another: fewer directories, then the prefix.
+fn href(relative: &str, options: &LocationOptions) -> Option<String> {
     let mut rest = relative;
     for _ in 0..options.cut_dirs {
         let Some((_, after)) = rest.trim_start_matches('/').split_once('/') else { break };
@@ -163,9 +246,9 @@ fn href(relative: &str, options: &LocationOptions) -> String {
     }
     match &options.prefix {
         Some(prefix) if !prefix.is_empty() => {
-            format!("{}/{}", prefix.trim_end_matches('/'), rest.trim_start_matches('/'))
+            Some(format!("{}/{}", prefix.trim_end_matches('/'), rest.trim_start_matches('/')))
         }
-        _ => rest.to_owned(),
+        _ => (rest.len() != relative.len()).then(|| rest.to_owned()),
     }
 }
 
@@ -176,14 +259,18 @@ impl Tasks {
         if clashes == Clashes::Keep {
             return Ok(());
         }
-        self.packages.dedup_by(|a, b| a.path == b.path && a.href == b.href);
+        self.packages.dedup_by(|a, b| a.relative == b.relative);
+        if self.packages.iter().all(|task| task.href.is_none()) {
+            // Paths differ, hence locations do.
+            return Ok(());
+        }
         let mut places: HashMap<&str, &Task> = HashMap::with_capacity(self.packages.len());
         for task in &self.packages {
-            match places.entry(&task.href) {
+            match places.entry(task.href()) {
                 Entry::Vacant(vacant) => drop(vacant.insert(task)),
                 Entry::Occupied(other) => {
-                    let (first, second) = (other.get().path.clone(), task.path.clone());
-                    return Err(Error::Clash { href: task.href.clone(), first, second });
+                    let (first, second) = (other.get().path(), task.path());
+                    return Err(Error::Clash { href: task.href().to_owned(), first, second });
                 }
             }
         }
@@ -194,15 +281,32 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stat;
+
+    fn walk(top: &Path, selection: &Selection, location: &LocationOptions) -> Tasks {
+        let (tasks, packages) = stat::look(1, false, |looker| super::walk(top, selection, location, looker));
+        Tasks { packages, ..tasks }
+    }
+
+    fn listed<'a>(
+        top: &Path,
+        lines: impl Iterator<Item = &'a str>,
+        selection: &Selection,
+        location: &LocationOptions,
+    ) -> Tasks {
+        let (tasks, packages) = stat::look(1, false, |looker| super::listed(top, lines, selection, location, looker));
+        Tasks { packages, ..tasks }
+    }
 
     fn hrefs(tasks: &Tasks) -> Vec<&str> {
-        tasks.packages.iter().map(|task| task.href.as_str()).collect()
+        tasks.packages.iter().map(Task::href).collect()
     }
 
     #[test]
     fn locations_as_createrepo_c_makes_them() {
         let made = |path: &str, cut_dirs, prefix: Option<&str>| {
-            href(path, &LocationOptions { cut_dirs, prefix: prefix.map(str::to_owned), base_url: None })
+            let location = LocationOptions { cut_dirs, prefix: prefix.map(str::to_owned), base_url: None };
+            Task::new(&Arc::from(Path::new("/top")), path.to_owned(), &location).href().to_owned()
         };
         assert_eq!(made("a/b/c.rpm", 0, None), "a/b/c.rpm");
         assert_eq!(made("a/b/c.rpm", 1, None), "b/c.rpm");

@@ -1,32 +1,36 @@
-//! An update that changes nothing, found out without making anything: `primary` of the old metadata is read, its packages
-//! are compared with the files that are there, and the metadata files with their checksums. Filelists and other are
-//! hashed and not decompressed; nothing is compressed. Metadata in frames are not even parsed.
+//! An update that changes nothing, found out without making anything: the packages of the old metadata are compared with the
+//! files that are there, and the metadata files with their checksums. Filelists and other are hashed and not decompressed;
+//! nothing is compressed. Of metadata in frames not even primary is decompressed: the index has a digest of what it says of
+//! files.
 //!
 //! Whatever is not plainly the same is left to the run that makes the metadata, which compares what it has made.
 
 use std::path::Path;
 
-use tutti_repodata::{PreviousPackage, ReadOptions, RepoPackage, Repomd, RepomdRecord, Repository};
+use tutti_repodata::{
+    Listing, ListingHasher, PreviousPackage, ReadOptions, RepoPackage, Repomd, RepomdRecord, Repository,
+};
 
 use crate::additional::is_additional;
 use crate::earlier::{Earlier, Framed};
 use crate::error::Error;
 use crate::events::{Control, Event};
 use crate::metadata_file::{record_of, unique_name, without_checksum};
-use crate::old::{Facts, is_same_file, same_files};
+use crate::old::{Facts, is_same_file};
 use crate::options::{Duplicates, Options, Retain};
 use crate::packages::tell_duplicates;
+use crate::stat::Stat;
 use crate::tasks::{Task, Tasks};
 
 /// Filelists with digests of files.
 const EXT: &str = "filelists-ext";
 
-/// The old `repomd.xml`, if the new one would be the same but for times, and the number of packages.
+/// The old `repomd.xml`, if the new one would be the same but for times.
 pub(crate) fn find(
     options: &Options,
     output: &Path,
     tasks: &Tasks,
-    earlier: &Earlier,
+    earlier: &mut Earlier,
     control: Control<'_>,
 ) -> Result<Option<Repomd>, Error> {
     if !is_simple(options) || !tasks.modules.is_empty() || !tasks.broken.is_empty() {
@@ -34,25 +38,30 @@ pub(crate) fn find(
     }
     let Ok(repository) = Repository::open_local(output) else { return Ok(None) };
     // Files of a repository that was opened by frames were hashed then.
-    let framed = earlier.get(output).filter(|framed| framed.repomd == *repository.repomd());
-    let hash = if framed.is_some() { Hash::Additional } else { Hash::All };
+    let opened = earlier.opened(output).filter(|(repomd, _)| *repomd == repository.repomd());
+    let hash = if opened.is_some() { Hash::Additional } else { Hash::All };
     if !are_files_equal(options, output, repository.repomd(), hash) {
         return Ok(None);
     }
-    let facts = match framed {
-        Some(framed) => framed_packages(options, framed, tasks),
-        None => packages(options, &repository, tasks, control)?,
+    let facts = match opened {
+        Some((_, Some(Listing { digest, distinct: true }))) if digest_of(options, tasks) == Some(*digest) => Some(None),
+        Some(_) => {
+            earlier.look(options.reading.workers);
+            framed_packages(options, earlier.get(output), tasks).map(Some)
+        }
+        None => packages(options, &repository, tasks, control)?.map(Some),
     };
     let Some(facts) = facts else { return Ok(None) };
     control.tell(Event::OldMetadata(output));
-    control.tell(Event::OldPackages(facts.len()));
+    control.tell(Event::OldPackages(tasks.packages.len()));
     for task in &tasks.packages {
-        control.tell(Event::Package { href: &task.href, reused: true });
+        control.tell(Event::Package { href: task.href(), reused: true });
     }
     control.tell(Event::ReadingDone { broken: 0 });
-    let named: Vec<(&str, &Facts)> =
-        tasks.packages.iter().zip(&facts).map(|(task, facts)| (task.href.as_str(), facts)).collect();
-    tell_duplicates(&named, control);
+    if let Some(facts) = facts {
+        let named: Vec<(&str, &Facts)> = tasks.packages.iter().map(Task::href).zip(&facts).collect();
+        tell_duplicates(&named, control);
+    }
     Ok(Some(repository.repomd().clone()))
 }
 
@@ -138,18 +147,32 @@ fn is_file_equal(options: &Options, output: &Path, record: &RepomdRecord, hash: 
     named && made.is_ok_and(|made| RepomdRecord { timestamp: record.timestamp, ..made } == *record)
 }
 
+/// The digest that an index has if files and options are those that its metadata were made of.
+fn digest_of(options: &Options, tasks: &Tasks) -> Option<[u8; 32]> {
+    let mut hasher = ListingHasher::default();
+    let base = options.location.base_url.as_deref();
+    for task in &tasks.packages {
+        let Stat { size, mtime } = task.stat?;
+        hasher.add(task.href(), base, size, mtime, options.reading.checksum);
+    }
+    Some(hasher.finish())
+}
+
 /// As [`packages`], without parsing.
-fn framed_packages(options: &Options, framed: &Framed, tasks: &Tasks) -> Option<Vec<Facts>> {
-    let packages = framed.previous.packages();
-    let base_url = options.location.base_url.as_ref();
-    let is_there = |(package, task): (&PreviousPackage, &Task)| {
-        package.location_href == task.href && base_url.is_none_or(|base| package.location_base.as_ref() == Some(base))
+fn framed_packages(options: &Options, framed: Option<&Framed>, tasks: &Tasks) -> Option<Vec<Facts>> {
+    let packages = framed?.previous.packages();
+    let is_there = |(number, package): (usize, &PreviousPackage)| {
+        let PreviousPackage { location_href, location_base, size, mtime, checksum, .. } = package;
+        is_at(options, &tasks.packages[number], location_href, location_base.as_ref())
+            && is_same_file(options, &tasks.packages[number], (*size, *mtime, checksum))
     };
-    let pairs: Vec<(&PreviousPackage, &Task)> = packages.iter().zip(&tasks.packages).collect();
-    let same = packages.len() == tasks.packages.len()
-        && pairs.iter().copied().all(is_there)
-        && same_files(options, &pairs).into_iter().all(|same| same);
+    let same = packages.len() == tasks.packages.len() && packages.iter().enumerate().all(is_there);
     same.then(|| packages.iter().map(Facts::from).collect())
+}
+
+/// Whether a package of old metadata is where it would be put.
+fn is_at(options: &Options, task: &Task, href: &str, base: Option<&String>) -> bool {
+    href == task.href() && options.location.base_url.as_ref().is_none_or(|wanted| base == Some(wanted))
 }
 
 /// What the packages of `primary` say, if they are the files that are there, in the same order.
@@ -166,13 +189,10 @@ fn packages(
         control.check()?;
         let Ok(package) = package else { return Ok(None) };
         let Some(task) = tasks.packages.get(facts.len()) else { return Ok(None) };
-        let base_url = options.location.base_url.as_ref();
-        let is_there = |package: &RepoPackage| {
-            package.location_href == task.href
-                && base_url.is_none_or(|base| package.location_base.as_ref() == Some(base))
-                && is_same_file(options, task, (package.size, package.mtime, &package.checksum))
-        };
-        if !is_there(&package) {
+        let RepoPackage { location_href, location_base, size, mtime, checksum, .. } = &package;
+        if !is_at(options, task, location_href, location_base.as_ref())
+            || !is_same_file(options, task, (*size, *mtime, checksum))
+        {
             return Ok(None);
         }
         facts.push(Facts::of(&package.package));

@@ -75,7 +75,7 @@ impl<'a> Decoder<'a> {
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.bytes.split_first_chunk().ok_or(DecodeError("too short"))?;
         self.bytes = tail;
         Ok(*head)

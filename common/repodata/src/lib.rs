@@ -42,8 +42,9 @@ pub use checkpoint::{Checkpoints, FileLocator, KnownFile, LocatorId, Prefix, Tak
 pub use checksum::{Checksum, ChecksumError, ChecksumType, Hasher};
 pub use compression::Compression;
 pub use fragment::{Fill, Fragment, FragmentError, FragmentOptions, Fragments, MetadataFile};
+pub use frames::listing::{Listing, ListingHasher};
 pub use frames::{Layout, StoredFrame};
-pub use previous::{Previous, PreviousError, PreviousPackage};
+pub use previous::{Previous, PreviousError, PreviousFiles, PreviousPackage};
 pub use reader::{Fetch, Packages, ReadOptions, RepoPackage, Repository, RepositoryError};
 pub use record::{FileIdentity, Record};
 pub use records::{RecordId, RecordsError, RecordsWriter, SealedRecords};

@@ -4,7 +4,7 @@
 //! else used is looked at itself. Each frame that is read must have as many packages as the index says, in the very
 //! form that this crate writes, and filelists and other must have the ids that primary has. What does not fit is an
 //! error, after which callers read the metadata as anybody's ([`crate::reader`]). So an index that lies, or none, costs
-//! time only.
+//! time only, but for its [`Listing`], which is believed.
 
 mod scan;
 
@@ -22,6 +22,7 @@ use crate::compression::{Compression, Unpacker};
 use crate::fragment::{Fill, MetadataFile};
 use crate::frames::StoredFrame;
 use crate::frames::index::{self, Frame};
+use crate::frames::listing::Listing;
 use crate::ordered::ordered;
 use crate::parse;
 use crate::records_reader::read_at;
@@ -55,18 +56,23 @@ pub enum PreviousError {
     },
 }
 
+/// Primary, filelists and other of an earlier run, whose packages are not known yet.
+pub struct PreviousFiles {
+    files: [FramedFile; 3],
+    listing: Option<Listing>,
+}
+
 /// Primary, filelists and other of an earlier run.
 pub struct Previous {
     files: [FramedFile; 3],
     packages: Vec<PreviousPackage>,
 }
 
-impl Previous {
-    /// Opens the metadata of a directory that `repomd` describes, compares checksums, and looks at all of primary on
-    /// `threads` threads.
+impl PreviousFiles {
+    /// Opens the metadata of a directory that `repomd` describes, and compares checksums, on `threads` threads.
     ///
     /// # Errors
-    /// When a file cannot be read, has another checksum, has no index, or is not in this crate's form.
+    /// When a file cannot be read, has another checksum, or has no index.
     pub fn open(directory: &Path, repomd: &Repomd, threads: usize) -> Result<Self, PreviousError> {
         let files = [MetadataFile::Primary, MetadataFile::Filelists, MetadataFile::Other];
         let mut opened = Vec::with_capacity(files.len());
@@ -84,9 +90,35 @@ impl Previous {
         let files: [FramedFile; 3] =
             opened.try_into().map_err(|_| PreviousError::Unfit { path: directory.to_owned(), what: "no files" })?;
         let [primary, filelists, other] = &files;
+        let listing = primary.listing;
         if primary.packages != filelists.packages || primary.packages != other.packages {
             return Err(primary.unfit("the files have different numbers of packages"));
         }
+        Ok(Self { files, listing })
+    }
+
+    /// Number of packages.
+    pub fn len(&self) -> usize {
+        self.files[0].packages
+    }
+
+    /// Whether there are no packages.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the index says of all packages, if anything.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
+    }
+
+    /// Looks at all of primary on `threads` threads.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not in this crate's form.
+    pub fn look(self, threads: usize) -> Result<Previous, PreviousError> {
+        let Self { files, .. } = self;
+        let primary = &files[0];
         let mut packages = Vec::with_capacity(primary.packages.min(1 << 20));
         // Not the head and the end.
         let frames = primary.frames.len().saturating_sub(2);
@@ -105,7 +137,17 @@ impl Previous {
                 Ok(())
             },
         )?;
-        Ok(Self { files, packages })
+        Ok(Previous { files, packages })
+    }
+}
+
+impl Previous {
+    /// Opens the metadata of a directory that `repomd` describes, and looks at all packages.
+    ///
+    /// # Errors
+    /// Those of [`PreviousFiles::open`] and [`PreviousFiles::look`].
+    pub fn open(directory: &Path, repomd: &Repomd, threads: usize) -> Result<Self, PreviousError> {
+        PreviousFiles::open(directory, repomd, threads)?.look(threads)
     }
 
     /// All packages, in the order of the files. They are numbered by their place.
@@ -216,6 +258,7 @@ struct FramedFile {
     file: File,
     unpacker: Unpacker,
     maker: String,
+    listing: Option<Listing>,
     frames: Vec<Placed>,
     packages: usize,
     kept: Mutex<VecDeque<(usize, Arc<Parts>)>>,
@@ -250,7 +293,8 @@ impl FramedFile {
         }
         let kept = Mutex::default();
         let unpacker = Unpacker::new(compression);
-        let file = Self { kind, path, file, unpacker, maker: found.maker, frames, packages, kept };
+        let index::FrameIndex { maker, listing, .. } = found;
+        let file = Self { kind, path, file, unpacker, maker, listing, frames, packages, kept };
         file.check_ends()?;
         Ok(file)
     }
@@ -319,15 +363,13 @@ impl FramedFile {
     /// Checks that a text is that of these packages; returns where they end.
     fn check(&self, text: &[u8], packages: &[PreviousPackage]) -> Result<Vec<usize>, PreviousError> {
         let ends = scan::ends(text, packages.len()).ok_or_else(|| self.unfit("a frame has other packages"))?;
-        let is_right = match self.kind {
-            MetadataFile::Primary => {
-                scan::packages(text, packages.len() as u32).is_ok_and(|found| found.iter().eq(packages))
-            }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let is_right = starts.zip(packages).all(|(start, package)| match self.kind {
+            MetadataFile::Primary => scan::is_package(&text[start..], package),
             MetadataFile::Filelists | MetadataFile::Other | MetadataFile::FilelistsExt => {
-                let starts = std::iter::once(0).chain(ends.iter().copied());
-                starts.zip(packages).all(|(start, package)| scan::has_id(&text[start..], package.checksum.hex()))
+                scan::has_id(&text[start..], package.checksum.hex())
             }
-        };
+        });
         if is_right { Ok(ends) } else { Err(self.unfit("a frame has other packages")) }
     }
 }

@@ -151,6 +151,8 @@ pub struct WriterOptions {
     pub filelists_ext: bool,
     /// SQLite databases besides; the source must know packages, not only their texts.
     pub databases: Option<DatabaseOptions>,
+    /// Whether the caller knows that no two entries have the same name, EVR and architecture. Noted in the index of frames.
+    pub distinct: bool,
     /// Threads that compress.
     pub threads: usize,
 }
@@ -171,6 +173,7 @@ impl Default for WriterOptions {
             timestamp: None,
             filelists_ext: false,
             databases: None,
+            distinct: false,
             threads: 3,
         }
     }
@@ -503,10 +506,13 @@ struct Made {
     work: FileWork,
 }
 
-/// Files in frames are made one after another, each on all threads, the others at the same time.
+/// Files in frames that are made at the same time: filelists and one of the others.
+const FRAMED: usize = 2;
+
+/// Files in frames are made first, each on all threads, then the others.
 fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
     let (framed, streams): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_framed(context.options));
-    let mut made = framed.into_iter().map(|job| make_file(context, job)).collect::<Result<Vec<_>, _>>()?;
+    let mut made = at_once(context.options.threads.min(FRAMED), &framed, |job| make_file(context, job))?;
     made.extend(at_once(context.options.threads, &streams, |job| make_file(context, job))?);
     Ok(made)
 }

@@ -1,17 +1,19 @@
 //! The index of a file's frames, at its end, where readers of the format see nothing.
 //!
 //! In zstd it is a skippable frame (RFC 8878, 3.1.2), in gzip the extra field of empty members (RFC 1952, 2.3.1.1).
-//! It says where frames are and how many packages each has. It says nothing about packages: who uses it looks at the
-//! frames themselves, so that a wrong index costs time and nothing else.
+//! It says where frames are and how many packages each has. It says nothing about single packages: who uses them looks at
+//! the frames themselves, so that a wrong index costs time and nothing else.
 //!
-//! All numbers are little-endian. Index: version, what made the frames, and for each frame its length compressed and
-//! not, and its packages. Footer: length of all that was appended, length of the index, magic.
+//! All numbers are little-endian. Index: version, what made the frames, whether there is a listing (0 no, 1 yes, 2 yes and
+//! packages are distinct) and its digest ([`super::listing`]), and for each frame its length compressed and not, and its
+//! packages. Footer: length of all that was appended, length of the index, magic.
 
 use crate::codec::{DecodeError, Decoder, Encoder};
 use crate::compression::Compression;
+use crate::frames::listing::Listing;
 
 const MAGIC: &[u8; 8] = b"TUTTIFRM";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FOOTER: usize = 16;
 /// One of the sixteen magic numbers of skippable frames.
 const SKIPPABLE: [u8; 4] = 0x184D_2A5E_u32.to_le_bytes();
@@ -46,6 +48,8 @@ pub(crate) struct Frame {
 pub(crate) struct FrameIndex {
     /// What made them: frames of another program or version are not copied.
     pub(crate) maker: String,
+    /// Of all packages; primary has one.
+    pub(crate) listing: Option<Listing>,
     /// In order.
     pub(crate) frames: Vec<Frame>,
 }
@@ -55,6 +59,13 @@ impl FrameIndex {
         let mut out = Encoder::default();
         out.u32(VERSION);
         out.text(&self.maker);
+        match &self.listing {
+            None => out.u8(0),
+            Some(Listing { digest, distinct }) => {
+                out.u8(if *distinct { 2 } else { 1 });
+                out.raw(digest);
+            }
+        }
         out.length(self.frames.len());
         for frame in &self.frames {
             out.u32(frame.packed);
@@ -70,12 +81,17 @@ impl FrameIndex {
             return Err(DecodeError("index of an unknown version"));
         }
         let maker = input.text()?;
+        let listing = match input.u8()? {
+            0 => None,
+            kind @ (1 | 2) => Some(Listing { digest: input.array()?, distinct: kind == 2 }),
+            _ => return Err(DecodeError("listing of an unknown kind")),
+        };
         let mut frames = Vec::with_capacity(input.count(12)?);
         for _ in 0..frames.capacity() {
             frames.push(Frame { packed: input.u32()?, open: input.u32()?, packages: input.u32()? });
         }
         input.end()?;
-        Ok(Self { maker, frames })
+        Ok(Self { maker, listing, frames })
     }
 
     /// What is appended to a file of this compression; nothing, if it cannot have an index.
@@ -178,8 +194,10 @@ mod tests {
     use std::io::Read as _;
 
     fn index(frames: u32) -> FrameIndex {
-        let frames = (0..frames).map(|n| Frame { packed: n, open: n * 10, packages: 3 }).collect();
-        FrameIndex { maker: "test".into(), frames }
+        let frames: Vec<Frame> = (0..frames).map(|n| Frame { packed: n, open: n * 10, packages: 3 }).collect();
+        let listing =
+            (frames.len().is_multiple_of(2)).then_some(Listing { digest: [7; 32], distinct: frames.len() == 7 });
+        FrameIndex { maker: "test".into(), listing, frames }
     }
 
     #[test]

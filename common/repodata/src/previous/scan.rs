@@ -3,12 +3,16 @@
 //! In text and attribute values `<` and `"` are escaped, so that tags and their ends can be searched for. What is not
 //! in this form is not understood.
 
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
 use memchr::memmem;
 
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, ChecksumType};
 use crate::fragment::{Fill, push_location};
 
 const END: &[u8] = b"</package>\n";
+const TIME: &[u8] = b"\n  <time file=\"";
 const LOCATION: &[u8] = b"\n  <location";
 
 /// What primary says of a package.
@@ -25,7 +29,7 @@ pub struct PreviousPackage {
     /// Checksum of the file.
     pub checksum: Checksum,
     /// `NAME-EPOCH:VERSION-RELEASE.ARCH`.
-    pub nevra: String,
+    pub nevra: Arc<str>,
     /// When it was built, seconds since 1970.
     pub build_time: u64,
 }
@@ -42,11 +46,40 @@ impl PreviousPackage {
     }
 }
 
+/// What primary says of a package, in its text.
+struct Found<'a> {
+    name: Cow<'a, str>,
+    arch: Cow<'a, str>,
+    epoch: u32,
+    version: Cow<'a, str>,
+    release: Cow<'a, str>,
+    kind: ChecksumType,
+    checksum: Cow<'a, str>,
+    mtime: u64,
+    build_time: u64,
+    size: u64,
+    base: Option<Cow<'a, str>>,
+    href: Cow<'a, str>,
+}
+
+/// Searches for a text that stands in every package.
+struct Needle(LazyLock<memmem::Finder<'static>>);
+
+impl Needle {
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        self.0.find(text)
+    }
+}
+
+static ENDS: Needle = Needle(LazyLock::new(|| memmem::Finder::new(END)));
+static TIMES: Needle = Needle(LazyLock::new(|| memmem::Finder::new(TIME)));
+static LOCATIONS: Needle = Needle(LazyLock::new(|| memmem::Finder::new(LOCATION)));
+
 /// Where each of `count` packages ends, if the text has just these.
 pub(super) fn ends(text: &[u8], count: usize) -> Option<Vec<usize>> {
     let mut ends = Vec::with_capacity(count.min(text.len() / END.len()));
     let mut start = 0;
-    for at in memmem::find_iter(text, END) {
+    for at in ENDS.0.find_iter(text) {
         if !text[start..].starts_with(b"<package ") {
             return None;
         }
@@ -62,46 +95,72 @@ pub(super) fn has_id(part: &[u8], id: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b"\" name=\""))
 }
 
+/// Whether a package of primary is this one.
+pub(super) fn is_package(part: &[u8], package: &PreviousPackage) -> bool {
+    Found::read(part).is_some_and(|found| {
+        found.checksum == package.checksum.hex()
+            && found.kind == package.checksum.kind()
+            && found.href == package.location_href
+            && found.base.as_deref() == package.location_base.as_deref()
+            && (found.size, found.mtime) == (package.size, package.mtime)
+    })
+}
+
 /// All packages of a frame of primary.
 pub(super) fn packages(text: &[u8], count: u32) -> Result<Vec<PreviousPackage>, &'static str> {
     let ends = ends(text, count as usize).ok_or("a frame has another number of packages")?;
     let mut start = 0;
     let mut found = Vec::with_capacity(ends.len());
     for end in ends {
-        found.push(package(&text[start..end]).ok_or("a package is not in the form of this program")?);
+        let package = Found::read(&text[start..end]).and_then(Found::package);
+        found.push(package.ok_or("a package is not in the form of this program")?);
         start = end;
     }
     Ok(found)
 }
 
-fn package(text: &[u8]) -> Option<PreviousPackage> {
-    let mut input = Input(text);
-    input.expect("<package type=\"rpm\">\n  <name>")?;
-    let name = input.until("</name>\n  <arch>")?;
-    let arch = input.until("</arch>\n  <version epoch=\"")?;
-    let epoch: u32 = input.until("\" ver=\"")?.parse().ok()?;
-    let version = input.until("\" rel=\"")?;
-    let release = input.until("\"/>\n  <checksum type=\"")?;
-    let kind = input.until("\" pkgid=\"YES\">")?.parse().ok()?;
-    let checksum = Checksum::new(kind, &input.until("</checksum>\n")?).ok()?;
-    input.skip_to("\n  <time file=\"")?;
-    let mtime = input.until("\" build=\"")?.parse().ok()?;
-    let build_time = input.until("\"/>\n  <size package=\"")?.parse().ok()?;
-    let size = input.until("\" installed=\"")?.parse().ok()?;
-    input.skip_to(std::str::from_utf8(LOCATION).ok()?)?;
-    let location_base = match input.expect(" xml:base=\"") {
-        Some(()) => Some(input.until("\"")?),
-        None => None,
-    };
-    input.expect(" href=\"")?;
-    let location_href = input.until("\"/>\n")?;
-    let nevra = format!("{name}-{epoch}:{version}-{release}.{arch}");
-    Some(PreviousPackage { location_href, location_base, size, mtime, checksum, nevra, build_time })
+impl<'a> Found<'a> {
+    fn read(text: &'a [u8]) -> Option<Self> {
+        let mut input = Input(text);
+        input.expect("<package type=\"rpm\">\n  <name>")?;
+        let name = input.until("</name>\n  <arch>")?;
+        let arch = input.until("</arch>\n  <version epoch=\"")?;
+        let epoch = input.until("\" ver=\"")?.parse().ok()?;
+        let version = input.until("\" rel=\"")?;
+        let release = input.until("\"/>\n  <checksum type=\"")?;
+        let kind = input.until("\" pkgid=\"YES\">")?.parse().ok()?;
+        let checksum = input.until("</checksum>\n")?;
+        input.skip_behind(&TIMES, TIME)?;
+        let mtime = input.until("\" build=\"")?.parse().ok()?;
+        let build_time = input.until("\"/>\n  <size package=\"")?.parse().ok()?;
+        let size = input.until("\" installed=\"")?.parse().ok()?;
+        input.skip_behind(&LOCATIONS, LOCATION)?;
+        let base = match input.expect(" xml:base=\"") {
+            Some(()) => Some(input.until("\"")?),
+            None => None,
+        };
+        input.expect(" href=\"")?;
+        let href = input.until("\"/>\n")?;
+        Some(Self { name, arch, epoch, version, release, kind, checksum, mtime, build_time, size, base, href })
+    }
+
+    fn package(self) -> Option<PreviousPackage> {
+        let Self { name, arch, epoch, version, release, kind, checksum, mtime, build_time, size, base, href } = self;
+        Some(PreviousPackage {
+            location_href: href.into_owned(),
+            location_base: base.map(Cow::into_owned),
+            size,
+            mtime,
+            checksum: Checksum::new(kind, &checksum).ok()?,
+            nevra: format!("{name}-{epoch}:{version}-{release}.{arch}").into(),
+            build_time,
+        })
+    }
 }
 
 /// Appends a package of primary with another location.
 pub(super) fn with_location(part: &[u8], fill: &Fill<'_>, out: &mut Vec<u8>) -> Option<()> {
-    let (head, rest) = part.split_at(memmem::find(part, LOCATION)? + LOCATION.len());
+    let (head, rest) = part.split_at(LOCATIONS.find(part)? + LOCATION.len());
     let end = memmem::find(rest, b"/>\n")?;
     out.extend_from_slice(head);
     push_location(fill, out);
@@ -111,20 +170,20 @@ pub(super) fn with_location(part: &[u8], fill: &Fill<'_>, out: &mut Vec<u8>) -> 
 
 struct Input<'a>(&'a [u8]);
 
-impl Input<'_> {
+impl<'a> Input<'a> {
     fn expect(&mut self, text: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(text.as_bytes())?;
         Some(())
     }
 
-    fn skip_to(&mut self, text: &str) -> Option<()> {
-        self.0 = &self.0[memmem::find(self.0, text.as_bytes())? + text.len()..];
+    fn skip_behind(&mut self, needle: &Needle, text: &[u8]) -> Option<()> {
+        self.0 = &self.0[needle.find(self.0)? + text.len()..];
         Some(())
     }
 
     /// What is before a text, without escapes; there is no markup in it.
-    fn until(&mut self, text: &str) -> Option<String> {
-        let end = self.0.iter().position(|byte| matches!(byte, b'<' | b'"'))?;
+    fn until(&mut self, text: &str) -> Option<Cow<'a, str>> {
+        let end = memchr::memchr2(b'<', b'"', self.0)?;
         let value = unescaped(std::str::from_utf8(&self.0[..end]).ok()?)?;
         self.0 = &self.0[end..];
         self.expect(text)?;
@@ -132,8 +191,8 @@ impl Input<'_> {
     }
 }
 
-fn unescaped(text: &str) -> Option<String> {
-    let Some((plain, mut rest)) = text.split_once('&') else { return Some(text.to_owned()) };
+fn unescaped(text: &str) -> Option<Cow<'_, str>> {
+    let Some((plain, mut rest)) = text.split_once('&') else { return Some(Cow::Borrowed(text)) };
     let mut value = plain.to_owned();
     loop {
         let (name, after) = rest.split_once(';')?;
@@ -158,7 +217,7 @@ fn unescaped(text: &str) -> Option<String> {
             }
             None => {
                 value.push_str(after);
-                return Some(value);
+                return Some(Cow::Owned(value));
             }
         }
     }

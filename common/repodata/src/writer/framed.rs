@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::output::{HashedFile, Totals};
-use super::{Context, WriterError, head, render, tail};
+use super::{Context, Entry, WriterError, head, render, tail};
 use crate::checksum::Hasher;
 use crate::compression::Compression;
 use crate::fragment::MetadataFile;
 use crate::frames::index::{Frame, FrameIndex};
+use crate::frames::listing::{Listing, ListingHasher};
 use crate::frames::{StoredFrame, maker};
 use crate::ordered::ordered;
 
@@ -61,8 +62,23 @@ pub(super) fn write(
     };
     let size = |made: &Made| made.frame.text.len() + made.frame.packed.len();
     let take = |made: Made| output.add(&made).map_err(|source| io("write", source));
-    ordered(options.threads, starts.len() + 2, make, size, take)?;
-    output.finish(maker, compression, context.timestamp).map_err(|source| io("write", source))
+    // Filelists are three quarters of all text, and their hash, which one thread makes, takes longest of all where little
+    // is compressed: the others, made at the same time, must not keep it from its processor.
+    let threads = match file {
+        MetadataFile::Filelists | MetadataFile::FilelistsExt => options.threads,
+        MetadataFile::Primary | MetadataFile::Other => (options.threads / 2).max(1),
+    };
+    ordered(threads, starts.len() + 2, make, size, take)?;
+    let listing = (file == MetadataFile::Primary).then(|| listing(context));
+    output.finish(maker, listing, compression, context.timestamp).map_err(|source| io("write", source))
+}
+
+fn listing(context: &Context<'_>) -> Listing {
+    let mut hasher = ListingHasher::default();
+    for Entry { location_href, location_base, size, mtime, checksum, .. } in context.order {
+        hasher.add(location_href, location_base.as_deref(), *size, *mtime, checksum.kind());
+    }
+    Listing { digest: hasher.finish(), distinct: context.options.distinct }
 }
 
 struct Output {
@@ -100,10 +116,16 @@ impl Output {
         Ok(())
     }
 
-    fn finish(mut self, maker: String, compression: Compression, timestamp: u64) -> std::io::Result<Totals> {
+    fn finish(
+        mut self,
+        maker: String,
+        listing: Option<Listing>,
+        compression: Compression,
+        timestamp: u64,
+    ) -> std::io::Result<Totals> {
         use std::io::Write as _;
         if let Some(frames) = self.frames.take() {
-            self.file.write_all(&FrameIndex { maker, frames }.wrapped(compression))?;
+            self.file.write_all(&FrameIndex { maker, listing, frames }.wrapped(compression))?;
         }
         self.totals.open_checksum = self.open.finish();
         self.file.finish(timestamp, &mut self.totals)?;
