@@ -10,10 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
-/// How often memory is looked at.
-const SAMPLE: Duration = Duration::from_millis(20);
+/// How often memory is looked at. Looking takes some 2 ms of a processor.
+const SAMPLE: Duration = Duration::from_millis(100);
 
 /// Cost of one command.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,8 +27,8 @@ pub struct Cost {
     pub user: f64,
     /// CPU seconds in the kernel, likewise.
     pub system: f64,
-    /// Largest sum of resident memory of the command and its descendants, sampled each 20 ms; shared pages count for
-    /// each process that has them.
+    /// Largest sum of resident memory of the command and its descendants, sampled each 100 ms, or the largest of one of
+    /// them at any time; shared pages count for each process that has them.
     pub peak_memory: u64,
     /// Bytes given by `read` calls, from cache or device.
     pub read: u64,
@@ -40,7 +41,7 @@ pub struct Cost {
 }
 
 /// Runs a command and measures it. The caller must have had no other children: their CPU time and bytes would count
-/// (proc_pid_stat(5) `cutime`, `cstime`; proc_pid_io(5), which the kernel adds up at `wait`).
+/// (proc_pid_stat(5) `cutime`, `cstime`; proc_pid_io(5), which the kernel adds up at `wait`; getrusage(2)).
 ///
 /// # Errors
 /// If the command cannot be started, or `/proc` not be read.
@@ -63,7 +64,8 @@ pub fn measure(mut command: Command, output: Option<fs::File>) -> Result<Cost> {
     let status = child.wait()?;
     let wall = start.elapsed().as_secs_f64();
     drop(stop);
-    let peak_memory = sampler.join().unwrap_or_default();
+    let largest = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    let peak_memory = sampler.join().unwrap_or_default().max(u64::try_from(largest).unwrap_or(0) * 1024);
     let after = usage()?;
     Ok(Cost {
         status: status.code().unwrap_or(-1),

@@ -163,9 +163,12 @@ mod tests {
     }
 
     #[test]
-    #[should_panic]
     fn a_panic_is_passed_on() {
         let make = |number: usize| if number == 20 { panic!("made to") } else { Ok::<_, ()>(number) };
-        let _ = ordered(3, 100, make, |_| 1, |_| Ok(()));
+        let take = |number: usize| if number == 30 { panic!("made to") } else { Ok::<_, ()>(()) };
+        for threads in [1, 3] {
+            assert!(std::panic::catch_unwind(|| ordered(threads, 100, make, |_| 1, |_| Ok(()))).is_err());
+            assert!(std::panic::catch_unwind(|| ordered(threads, 100, Ok, |_| 1, take)).is_err());
+        }
     }
 }
