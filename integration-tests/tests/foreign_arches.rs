@@ -68,8 +68,8 @@ impl Foreign {
     }
 }
 
-/// Composes with these workers; each did something, and nobody else did anything.
-fn compose(farm: &Farm, names: &BTreeSet<String>, config: &Path, target: &Path) -> Compose {
+/// Composes with these workers; each did something, and nobody else did anything. Returns what `tutti show` says, too.
+fn compose(farm: &Farm, names: &BTreeSet<String>, config: &Path, target: &Path) -> (Compose, Value) {
     farm.wait_for_workers(names.len());
     let mut command = farm.client_command(&["submit", "--wait"]);
     command.arg("--config").arg(config).arg("--target-dir").arg(target).args(FIXED).env("SOURCE_DATE_EPOCH", EPOCH);
@@ -87,7 +87,7 @@ fn compose(farm: &Farm, names: &BTreeSet<String>, config: &Path, target: &Path) 
         workers.extend(attempts.iter().map(|attempt| text(attempt, "worker_id").to_owned()));
     }
     assert_eq!(&workers, names);
-    Compose::open(&target.join(ID))
+    (Compose::open(&target.join(ID)), shown)
 }
 
 fn assert_equal(first: &Compose, second: &Compose) {
@@ -113,7 +113,7 @@ fn alone(arch: &'static str) {
     let list = farm.wait_for_list("the worker is there", |list| list.contains(&foreign.name()));
     assert!(list.lines().any(|line| line.contains(&format!(" {arch} "))), "{list}");
     let _ = farm.wait_for_list("its missing sandbox is shown", |list| list.contains("has no Landlock"));
-    let made = compose(&farm, &BTreeSet::from([foreign.name()]), &config, &scratch.join("foreign"));
+    let made = compose(&farm, &BTreeSet::from([foreign.name()]), &config, &scratch.join("foreign")).0;
     assert_equal(&native, &made);
 }
 
@@ -121,6 +121,31 @@ fn alone(arch: &'static str) {
 #[ignore = "needs the programs that .ci/dist builds"]
 fn an_s390x_worker_makes_the_same_tree() {
     alone("s390x");
+}
+
+/// Package records and frames of metadata that this machine wrote, read by a machine with the other order of bytes.
+#[test]
+#[ignore = "needs the programs that .ci/dist builds"]
+fn an_s390x_worker_takes_over_what_this_machine_has_read() {
+    let Some(foreign) = Foreign::find("s390x") else { return };
+    let scratch = Scratch::new("s390x-packs");
+    let config = sources::demo(&scratch.join("demo"));
+    let native = native(&scratch, &config);
+    let target = scratch.join("foreign");
+    let before = ["--nightly", "--compose-id", "Demo-1-20260102.n.6", "--date", "20260102"];
+    let (before, _) = Run::default().with(&before).env("SOURCE_DATE_EPOCH", EPOCH).compose(&config, &target, 0);
+    assert!(before.counted("rpm_read_bytes") > 0);
+    let mut farm = Farm::start(scratch.path(), 0);
+    foreign.join(&mut farm);
+    let (made, shown) = compose(&farm, &BTreeSet::from([foreign.name()]), &config, &target);
+    assert_equal(&native, &made);
+    let counted = |name: &str| -> Option<u64> {
+        let attempts =
+            jobs(&shown).into_values().flat_map(|job| job["attempts"].as_array().cloned().unwrap_or_default());
+        attempts.map(|attempt| attempt["counters"][name].as_u64()).filter(Option::is_some).sum()
+    };
+    assert_eq!(counted("rpm_read_bytes"), Some(0), "{shown}");
+    assert!(counted("frames_copied") > Some(0), "{shown}");
 }
 
 #[test]
@@ -149,6 +174,6 @@ fn workers_of_all_architectures_make_the_same_tree_together() {
     let mut farm = Farm::start(scratch.path(), 1);
     foreign.iter().for_each(|foreign| foreign.join(&mut farm));
     let names = foreign.iter().map(Foreign::name).chain(["worker-1".to_owned()]).collect();
-    let made = compose(&farm, &names, &config, &scratch.join("together"));
+    let made = compose(&farm, &names, &config, &scratch.join("together")).0;
     assert_equal(&native, &made);
 }

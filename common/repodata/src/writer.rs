@@ -508,11 +508,14 @@ struct Made {
 
 /// Files in frames that are made at the same time: filelists and one of the others.
 const FRAMED: usize = 2;
+/// Packages from which on that is done: before, the memory of another compressor, some 5 MB, counts more than the time.
+const MANY: usize = 2000;
 
 /// Files in frames are made first, each on all threads, then the others.
 fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
     let (framed, streams): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_framed(context.options));
-    let mut made = at_once(context.options.threads.min(FRAMED), &framed, |job| make_file(context, job))?;
+    let count = if context.order.len() < MANY { 1 } else { context.options.threads.min(FRAMED) };
+    let mut made = at_once(count, &framed, |job| make_file(context, job))?;
     made.extend(at_once(context.options.threads, &streams, |job| make_file(context, job))?);
     Ok(made)
 }
