@@ -1,16 +1,19 @@
 //! Which files are packages: the walk of createrepo_c 1.2.5 (`createrepo_c.c`), or its package list.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
 
 use crate::error::{Broken, Error, PackageError};
 use crate::glob;
@@ -146,7 +149,7 @@ impl Walk<'_> {
     }
 
     /// Takes the files of a directory. Returns what it is and the directories in it; nothing, if it is an ancestor.
-    fn files(&mut self, path: &Path, relative: &str) -> std::io::Result<Option<Level>> {
+    fn files(&mut self, path: &Path, relative: &str) -> io::Result<Option<Level>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = Arc::new(rustix::fs::open(path, flags, Mode::empty())?);
         let stat = rustix::fs::fstat(&directory)?;
@@ -164,20 +167,30 @@ impl Walk<'_> {
             if matches!(name, b"." | b"..") {
                 continue;
             }
-            let Ok(name) = std::str::from_utf8(name) else {
-                if name.ends_with(b".rpm") {
-                    let path = below(&self.top, &[prefix.as_bytes(), name].concat());
+            let text = String::from_utf8_lossy(name);
+            if glob::any(&self.selection.excludes, &text) {
+                continue;
+            }
+            let place = || below(&self.top, &[prefix.as_bytes(), name].concat());
+            let kind = match self.kind(entry.file_type(), place) {
+                Ok(kind) => kind,
+                Err(error) => {
+                    let (path, error) = (place(), PackageError::Open(error));
+                    self.tasks.broken.push(Broken { path, error });
+                    continue;
+                }
+            };
+            let Cow::Borrowed(name) = text else {
+                // Locations are UTF-8: neither it nor what is in it can be listed.
+                if kind == FileType::Directory || (kind == FileType::RegularFile && name.ends_with(b".rpm")) {
+                    let path = place();
                     self.tasks.broken.push(Broken { path, error: PackageError::Name });
                 }
                 continue;
             };
-            if glob::any(&self.selection.excludes, name) {
-                continue;
-            }
-            let relative = [&prefix, name].concat();
-            match self.kind(entry.file_type(), &relative) {
-                FileType::Directory => directories.push(relative),
-                FileType::RegularFile => self.file(name, relative, in_modules, &directory),
+            match kind {
+                FileType::Directory => directories.push([&prefix, name].concat()),
+                FileType::RegularFile => self.file(name, [&prefix, name].concat(), in_modules, &directory),
                 _ => {}
             }
         }
@@ -185,24 +198,17 @@ impl Walk<'_> {
         Ok(Some(Level { identity, directories }))
     }
 
-    /// What an entry is, or leads to; unknown, if it is not to be taken.
-    fn kind(&self, kind: FileType, relative: &str) -> FileType {
-        let of = |found: std::io::Result<fs::Metadata>| match found {
-            Ok(found) if found.is_symlink() => FileType::Symlink,
-            Ok(found) if found.is_dir() => FileType::Directory,
-            Ok(found) if found.is_file() => FileType::RegularFile,
-            // Links that lead nowhere are passed over, as createrepo_c does.
-            _ => FileType::Unknown,
-        };
-        let path = || below(&self.top, relative.as_bytes());
-        let kind = if kind == FileType::Unknown { of(fs::symlink_metadata(path())) } else { kind };
+    /// What an entry is, or leads to; unknown, if it is not to be taken. Fails where that cannot be told: packages may
+    /// be there.
+    fn kind(&self, kind: FileType, path: impl Fn() -> PathBuf) -> io::Result<FileType> {
+        let kind = if kind == FileType::Unknown { kind_of(fs::symlink_metadata(path()))? } else { kind };
         if kind != FileType::Symlink {
-            return kind;
+            return Ok(kind);
         }
-        match of(fs::metadata(path())) {
+        Ok(match kind_of(fs::metadata(path()))? {
             FileType::RegularFile if self.selection.skip_symlinks => FileType::Unknown,
             kind => kind,
-        }
+        })
     }
 
     fn file(&mut self, name: &str, relative: String, in_modules: bool, directory: &Arc<OwnedFd>) {
@@ -211,6 +217,23 @@ impl Walk<'_> {
         } else if name.ends_with(".rpm") && !glob::any(&self.selection.excludes, &relative) {
             self.looker.add(Task::new(&self.top, relative, self.location), Some(directory));
         }
+    }
+}
+
+/// The kind of what was looked at; unknown, if nothing is there.
+fn kind_of(found: io::Result<fs::Metadata>) -> io::Result<FileType> {
+    let leads_nowhere = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            || Errno::from_io_error(error) == Some(Errno::LOOP)
+    };
+    match found {
+        Ok(found) if found.is_symlink() => Ok(FileType::Symlink),
+        Ok(found) if found.is_dir() => Ok(FileType::Directory),
+        Ok(found) if found.is_file() => Ok(FileType::RegularFile),
+        Ok(_) => Ok(FileType::Unknown),
+        // Passed over, as createrepo_c does: links to nothing, to themselves, or below a file.
+        Err(error) if leads_nowhere(&error) => Ok(FileType::Unknown),
+        Err(error) => Err(error),
     }
 }
 
@@ -302,6 +325,12 @@ mod tests {
         tasks.packages.iter().map(Task::href).collect()
     }
 
+    fn broken(tasks: &Tasks) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = tasks.broken.iter().map(|broken| broken.path.clone()).collect();
+        paths.sort();
+        paths
+    }
+
     #[test]
     fn locations_as_createrepo_c_makes_them() {
         let made = |path: &str, cut_dirs, prefix: Option<&str>| {
@@ -365,5 +394,41 @@ mod tests {
         assert_eq!(tasks.modules.len(), 1);
         let selection = Selection { skip_symlinks: true, ..Selection::default() };
         assert!(!hrefs(&walk(top.path(), &selection, &LocationOptions::default())).contains(&"link.rpm"));
+    }
+    #[test]
+    fn what_cannot_be_listed_by_its_name_is_named() {
+        let top = tempfile::tempdir().unwrap();
+        let place = |name: &[u8]| below(top.path(), name);
+        fs::create_dir(place(b"d\xff")).unwrap();
+        fs::create_dir(place(b"left-out-\xff")).unwrap();
+        for name in [&b"d\xff/in.rpm"[..], b"f\xff.rpm", b"text\xff", b"good.rpm"] {
+            fs::write(place(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink(place(b"d\xff"), place(b"link\xff")).unwrap();
+        std::os::unix::fs::symlink("nowhere", place(b"nowhere\xff.rpm")).unwrap();
+        let selection = Selection { excludes: vec!["left-out-*".into()], ..Selection::default() };
+        let tasks = walk(top.path(), &selection, &LocationOptions::default());
+        assert_eq!(hrefs(&tasks), ["good.rpm"]);
+        assert!(tasks.broken.iter().all(|broken| matches!(broken.error, PackageError::Name)));
+        assert_eq!(broken(&tasks), [place(b"d\xff"), place(b"f\xff.rpm"), place(b"link\xff")]);
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_followed_is_named_unless_it_leads_nowhere() {
+        let top = tempfile::tempdir().unwrap();
+        fs::write(top.path().join("file.rpm"), "").unwrap();
+        // A name longer than any file system takes: the target cannot be looked at.
+        for (name, target) in [
+            ("nowhere.rpm", "none"),
+            ("self.rpm", "self.rpm"),
+            ("below.rpm", "file.rpm/inside"),
+            ("far.rpm", "x".repeat(300).as_str()),
+        ] {
+            std::os::unix::fs::symlink(target, top.path().join(name)).unwrap();
+        }
+        let tasks = walk(top.path(), &Selection::default(), &LocationOptions::default());
+        assert_eq!(hrefs(&tasks), ["file.rpm"]);
+        assert_eq!(broken(&tasks), [top.path().join("far.rpm")]);
+        assert!(tasks.broken[0].text().contains("far.rpm: cannot open it: "), "{}", tasks.broken[0].text());
     }
 }
