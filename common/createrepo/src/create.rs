@@ -165,9 +165,9 @@ impl<'a> Run<'a> {
     fn tasks(&self, sources: &[PathBuf]) -> Result<Tasks, Error> {
         let Options { directory, selection, location, update, .. } = self.options;
         let is_listed = selection.package_list.is_some() || !selection.include.is_empty() || update.recycle_list;
-        let lines = match is_listed {
-            true => Some(self.lines(sources)?),
-            false => None,
+        let (lines, broken) = match is_listed {
+            true => self.lines(sources).map(|(lines, broken)| (Some(lines), broken))?,
+            false => (None, Vec::new()),
         };
         let wanted = update.is_wanted() && !update.skip_stat && old::are_there(sources);
         let (tasks, packages) = stat::look(self.options.reading.workers, wanted, |looker| match &lines {
@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
             }
         });
         let mut tasks = Tasks { packages, ..tasks };
+        tasks.broken.extend(broken);
         tasks.arrange(selection.clashes)?;
         self.control.tell(Event::Found { packages: tasks.packages.len() });
         for package in &tasks.broken {
@@ -186,16 +187,17 @@ impl<'a> Run<'a> {
         Ok(tasks)
     }
 
-    /// The lines of package lists.
-    fn lines(&self, sources: &[PathBuf]) -> Result<Vec<String>, Error> {
-        let Options { selection, update, .. } = self.options;
-        let text = match &selection.package_list {
-            Some(path) => fs::read_to_string(path).map_err(Error::io("read the package list", path))?,
-            None => String::new(),
+    /// The lines of package lists, and those that are no UTF-8.
+    fn lines(&self, sources: &[PathBuf]) -> Result<(Vec<String>, Vec<Broken>), Error> {
+        let Options { directory, selection, update, .. } = self.options;
+        let bytes = match &selection.package_list {
+            Some(path) => fs::read(path).map_err(Error::io("read the package list", path))?,
+            None => Vec::new(),
         };
-        let recycled = if update.recycle_list { old::locations(sources, self.control) } else { Vec::new() };
-        let lines = text.split('\n').map(str::to_owned).chain(selection.include.iter().cloned());
-        Ok(recycled.into_iter().chain(lines).collect())
+        let mut lines = if update.recycle_list { old::locations(sources, self.control) } else { Vec::new() };
+        let broken = tasks::lines(directory, &bytes, selection, &mut lines);
+        lines.extend(selection.include.iter().cloned());
+        Ok((lines, broken))
     }
 
     /// Takes over and reads packages, and writes all metadata into the stage. `earlier` is for an update.

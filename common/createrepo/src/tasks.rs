@@ -237,6 +237,19 @@ fn kind_of(found: io::Result<fs::Metadata>) -> io::Result<FileType> {
     }
 }
 
+/// Adds the lines of a package list to others. Returns those that are no UTF-8, as locations must be.
+pub(crate) fn lines(top: &Path, list: &[u8], selection: &Selection, lines: &mut Vec<String>) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for line in list.split(|byte| *byte == b'\n') {
+        match String::from_utf8_lossy(line) {
+            Cow::Borrowed(line) => lines.push(line.to_owned()),
+            Cow::Owned(text) if glob::any(&selection.excludes, &text) => {}
+            Cow::Owned(_) => broken.push(Broken { path: below(top, line), error: PackageError::Name }),
+        }
+    }
+    broken
+}
+
 /// Takes the lines of a package list, which are paths relative to `top`; nothing is cut from them, not even spaces.
 /// Packages are given to `looker`.
 pub(crate) fn listed<'a>(
@@ -355,6 +368,17 @@ mod tests {
         assert_eq!(tasks.modules, [Path::new("/top/m/modules.yaml")]);
         tasks.arrange(Clashes::Refuse).unwrap();
         assert_eq!(hrefs(&tasks).len(), 5, "one file listed twice counts once");
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_is_named_and_the_others_are_taken() {
+        let selection = Selection { excludes: vec!["no*".into()], ..Selection::default() };
+        let mut found = vec!["old.rpm".to_owned()];
+        let broken = lines(Path::new("/top"), b"a.rpm\nb/\xff.rpm\nno\xff.rpm\nc.rpm\n", &selection, &mut found);
+        assert_eq!(found, ["old.rpm", "a.rpm", "c.rpm", ""]);
+        assert_eq!(broken.len(), 1);
+        assert!(matches!(broken[0].error, PackageError::Name));
+        assert_eq!(broken[0].path, below(Path::new("/top"), b"b/\xff.rpm"));
     }
 
     #[test]
