@@ -11,6 +11,9 @@ use crate::error::Error;
 
 /// Largest decompressed metadata file that is taken from elsewhere, in bytes: a bomb must end somewhere.
 pub(crate) const MAX_OPEN: u64 = 4 << 30;
+/// Largest content that is held in memory whole (a compressed group file, module metadata), in bytes: those of
+/// distributions are below 20 MB, and a bomb of some KB must not take all memory of a host.
+pub(crate) const MAX_WHOLE: u64 = 256 << 20;
 
 /// Suffixes that createrepo_c 1.2.5 knows (`compression_wrapper.c`), and their compressions.
 const SUFFIXES: [(&str, Compression); 5] = [
@@ -47,22 +50,22 @@ pub fn without_checksum(name: &str) -> &str {
 /// The decompressed content of a file, by what its first bytes say.
 ///
 /// # Errors
-/// When it cannot be read or decompressed, or is larger than 4 GiB.
+/// When it cannot be read or decompressed, or is larger than 256 MiB.
 pub fn read_open(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut read = || -> io::Result<usize> {
         let (mut stream, _) = open_stream(File::open(path)?)?;
-        stream.read_to_end(&mut bytes)
+        stream.by_ref().take(MAX_WHOLE + 1).read_to_end(&mut bytes)
     };
     let length = read().map_err(Error::io("read", path))?;
-    if length as u64 > MAX_OPEN {
-        return Err(Error::io("read", path)(too_large()));
+    if length as u64 > MAX_WHOLE {
+        return Err(Error::io("read", path)(too_large(MAX_WHOLE)));
     }
     Ok(bytes)
 }
 
-pub(crate) fn too_large() -> io::Error {
-    io::Error::other(format!("its content is larger than {MAX_OPEN} bytes"))
+pub(crate) fn too_large(limit: u64) -> io::Error {
+    io::Error::other(format!("its content is larger than {limit} bytes"))
 }
 
 pub(crate) fn open_stream(file: impl Read + Send + 'static) -> io::Result<(Box<dyn Read + Send>, Compression)> {
@@ -105,7 +108,7 @@ pub fn record_of(path: &Path, kind: &str, checksum: ChecksumType) -> Result<Repo
     let (mut stream, compression) = open_stream(hashing).map_err(failed())?;
     let (open_checksum, open_size) = checksum.hash_reader(&mut stream).map_err(failed())?;
     if open_size > MAX_OPEN {
-        return Err(failed()(too_large()));
+        return Err(failed()(too_large(MAX_OPEN)));
     }
     drop(stream);
     let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -199,7 +199,7 @@ impl<R: io::Read> io::Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.stream.read(buffer)?;
         self.read += count as u64;
-        if self.read > MAX_OPEN { Err(too_large()) } else { Ok(count) }
+        if self.read > MAX_OPEN { Err(too_large(MAX_OPEN)) } else { Ok(count) }
     }
 }
 

@@ -20,7 +20,7 @@ use self::select::{Candidate, Place, Selection};
 use crate::create::write_repomd;
 use crate::error::Error;
 use crate::events::Control;
-use crate::metadata_file::without_suffix;
+use crate::metadata_file::{MAX_WHOLE, without_suffix};
 use crate::options::Retain;
 use crate::stage::Stage;
 
@@ -37,8 +37,6 @@ const RECORDS: [&str; 10] = [
     "origin",
     "modules",
 ];
-/// Largest group or module file, in bytes.
-const MAX_EXTRA: u64 = 1 << 30;
 
 /// Which of two packages of one name and architecture is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -296,7 +294,7 @@ fn group(options: &MergeOptions, repositories: &[Repository]) -> Result<Option<E
     }
     for (source, repository) in options.sources.iter().zip(repositories) {
         let Some(record) = repository.repomd().record("group") else { continue };
-        let bytes = repository.read(record, MAX_EXTRA).map_err(failed(source))?;
+        let bytes = repository.read(record, MAX_WHOLE).map_err(failed(source))?;
         let name = record.location_href.rsplit('/').next().unwrap_or_default();
         let name = crate::metadata_file::without_checksum(without_suffix(name));
         return Ok(Some(Extra::group(name, ExtraContent::Bytes(bytes))));
@@ -308,7 +306,7 @@ fn modules(options: &MergeOptions, repositories: &[Repository]) -> Result<Option
     let mut texts = Vec::new();
     for (source, repository) in options.sources.iter().zip(repositories) {
         let Some(record) = repository.modules() else { continue };
-        let bytes = repository.read(record, MAX_EXTRA).map_err(failed(source))?;
+        let bytes = repository.read(record, MAX_WHOLE).map_err(failed(source))?;
         let text = String::from_utf8(bytes).map_err(|_| {
             let error = std::io::Error::other("module metadata must be UTF-8");
             Error::io("read the modules of", Path::new(&source.given))(error)
