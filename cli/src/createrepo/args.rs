@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tutti_createrepo::options::{
     Clashes, Duplicates, LocationOptions, Metadata, OnBroken, Options, Reading, Retain, Selection, Update,
 };
@@ -73,6 +73,7 @@ struct LocationArgs {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Taking over from metadata that exists")]
+#[command(group = ArgGroup::new("earlier").args(["update", "recycle_pkglist"]).multiple(true))]
 struct UpdateArgs {
     /// Read only packages whose size or time changed, and keep additional metadata (groups, modules, updateinfo, …)
     #[arg(long)]
@@ -81,13 +82,13 @@ struct UpdateArgs {
     #[arg(long, value_name = "DIR", requires = "update")]
     update_md_path: Vec<PathBuf>,
     /// Believe that a file of the same location is the same, without looking at it
-    #[arg(long)]
+    #[arg(long, requires = "earlier")]
     skip_stat: bool,
     /// List the packages that the old metadata list
     #[arg(long)]
     recycle_pkglist: bool,
     /// Leave additional metadata behind
-    #[arg(long, visible_alias = "discard-additional-metadata")]
+    #[arg(long, visible_alias = "discard-additional-metadata", requires = "earlier")]
     discard_additional: bool,
     /// Which files of the old repodata/ stay: unlisted (those that its repomd.xml does not list), all, or an age such as
     /// 90m, 36h or 7d
@@ -141,7 +142,7 @@ struct MetadataArgs {
     #[arg(long, value_name = "[CPEID,]NAME", visible_alias = "distro")]
     distro_tag: Vec<String>,
     /// Newest changelog entries to keep of each package, or -1 for all
-    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     changelog_limit: i64,
 }
 
@@ -151,7 +152,7 @@ struct ReadingArgs {
     /// Threads that read packages; as many as there are processors if not given
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     workers: Option<u16>,
-    /// Directory with checksums of earlier runs, which createrepo_c can use, too
+    /// Directory for checksums of packages, which later runs take from it
     #[arg(long, short, value_name = "DIR")]
     cachedir: Option<PathBuf>,
     /// Compare packages' payloads with the digests in their headers
@@ -258,6 +259,38 @@ fn age_seconds(age: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: CreaterepoArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<Options, String> {
+        let line =
+            Line::try_parse_from(["createrepo", "/srv"].iter().chain(words)).map_err(|error| error.to_string())?;
+        line.args.options().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_of_an_update_are_refused_where_nothing_is_taken_over() {
+        for option in ["--skip-stat", "--discard-additional", "--discard-additional-metadata"] {
+            let error = parse(&[option]).unwrap_err();
+            assert!(error.contains("<--update|--recycle-pkglist>"), "{error}");
+            for earlier in [&["--update"][..], &["--recycle-pkglist"], &["--update", "--recycle-pkglist"]] {
+                assert!(parse(&[&[option], earlier].concat()).is_ok(), "{option} {earlier:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_of_changelogs_is_a_number_or_minus_one() {
+        let limit = |text: &str| parse(&["--changelog-limit", text]).map(|options| options.reading.changelog_limit);
+        assert_eq!((limit("-1"), limit("0"), limit("7")), (Ok(None), Ok(Some(0)), Ok(Some(7))));
+        assert!(limit("-5").unwrap_err().contains("--changelog-limit"));
+        assert!(parse(&["--changelog-limit=-2"]).is_err());
+    }
 
     #[test]
     fn ages() {

@@ -1,4 +1,5 @@
-//! Checksums of earlier runs, one small file each, in a directory that createrepo_c's `--cachedir` may share.
+//! Checksums of earlier runs, one small file each. The directory may be that of createrepo_c's `--cachedir`, but neither
+//! uses what the other has written.
 //!
 //! The name says which file is meant: base name, a checksum over both headers and the file's size, installed size,
 //! mtime. createrepo_c 1.2.5 (`parsepkg.c`) takes two signature tags and the header's SHA-1 in place of the headers, so

@@ -102,7 +102,7 @@ pub struct Reading {
     pub changelog_limit: Option<usize>,
     /// Threads that read packages.
     pub workers: usize,
-    /// Directory with checksums of earlier runs, in createrepo_c's form; relative to the output directory.
+    /// Directory with checksums of earlier runs, one small file each; relative to the output directory.
     pub cache: Option<PathBuf>,
     /// Compare payloads with the digests in their headers, and lengths with what headers say.
     pub verify_payload: bool,
