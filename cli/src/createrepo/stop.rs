@@ -1,11 +1,14 @@
-//! Signals that end a run of the createrepo tools cleanly.
+//! Signals that end a run of the createrepo tools cleanly: those of createrepo_c 1.2.5 (`cleanup.c`), but SIGPIPE, which is
+//! ignored as in all of this program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs `work` with a flag that SIGINT, SIGTERM and SIGHUP set; `told` is called when one comes. A second one ends the
+/// Runs `work` with a flag that each of these signals sets; `told` is called when one comes. A second one ends the
 /// program at once.
 pub(crate) fn run<T>(work: impl FnOnce(&AtomicBool) -> T, told: impl Fn() + Sync) -> T {
     let stop = Arc::new(AtomicBool::new(false));
@@ -28,15 +31,29 @@ pub(crate) fn run<T>(work: impl FnOnce(&AtomicBool) -> T, told: impl Fn() + Sync
     })
 }
 
+/// Signals that would otherwise end the program and leave its lock behind.
+fn kinds() -> [SignalKind; 9] {
+    [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::alarm(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::io(),
+        SignalKind::from_raw(Signal::PROF.as_raw()),
+        SignalKind::from_raw(Signal::VTALARM.as_raw()),
+    ]
+}
+
 async fn signals(stop: &AtomicBool, told: &(impl Fn() + Sync)) {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut first), Ok(mut second), Ok(mut third)] = kinds.map(signal) else { return };
+    let Ok(mut streams) = kinds().into_iter().map(signal).collect::<std::io::Result<Vec<_>>>() else { return };
     loop {
-        tokio::select! {
-            _ = first.recv() => {}
-            _ = second.recv() => {}
-            _ = third.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            let came = streams.iter_mut().any(|stream| stream.poll_recv(context).is_ready());
+            if came { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
