@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use tutti_integration_tests::{
     createrepo::{Keep, assert_equal, files, has_reference, linked, ours, theirs},
-    program::{clean, run, tutti},
+    program::{clean, has_tool, run, tutti},
     scratch::Scratch,
     skip,
 };
@@ -31,8 +32,8 @@ fn compare(scratch: &Scratch, what: &str, keep: Keep) {
     assert_equal(what, &files(&scratch.join("theirs"), keep), &files(&scratch.join("ours"), keep));
 }
 
-/// Paths below a directory, some twice and some by another spelling, and one above it.
-fn package_list(top: &Path) -> String {
+/// Paths of the packages below a directory, in order.
+fn package_files(top: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![top.to_owned()];
     while let Some(directory) = open.pop() {
@@ -46,6 +47,12 @@ fn package_list(top: &Path) -> String {
         }
     }
     found.sort();
+    found
+}
+
+/// Paths below a directory, some twice and some by another spelling, and one above it.
+fn package_list(top: &Path) -> String {
+    let found = package_files(top);
     let name = top.file_name().unwrap().to_str().unwrap();
     let more: Vec<String> = found.iter().step_by(7).map(|path| format!("../{name}/{path}")).collect();
     let again: Vec<String> = found.iter().step_by(11).map(|path| format!("./{path}")).collect();
@@ -190,6 +197,91 @@ fn updates_are_those_of_createrepo_c() {
             }
         }
     }
+}
+
+/// Lines about packages of one NEVRA, without the time and the word in front that depend on the part that speaks.
+fn doubles(stderr: &str) -> Vec<&str> {
+    let is_meant = |line: &&str| line.contains("duplicate metadata entries") || line.contains("Sourced from location");
+    stderr.lines().filter(is_meant).filter_map(|line| line.split_once("Warning: ").map(|(_, text)| text)).collect()
+}
+
+/// What is not made anew is told anew: whoever looks at the last run only must see it.
+#[test]
+fn an_update_that_changes_nothing_warns_of_packages_with_one_nevra_as_the_first_run_did() {
+    let Some(set) = skip::shared("rpms") else { return };
+    if !has_reference() {
+        return;
+    }
+    let scratch = Scratch::new("doubles");
+    let source = set.join("packages/pulp+pulp-fixtures");
+    for who in ["theirs", "ours", "modern"] {
+        copy(&source, &scratch.join(who).join("a"));
+        copy(&source, &scratch.join(who).join("second"));
+    }
+    for arguments in [&["."][..], &["--update", "."], &["--update", "."]] {
+        let arguments = [&PINNED, arguments].concat();
+        let theirs = theirs("createrepo_c", &arguments, &scratch.join("theirs")).expect(0);
+        let ours = ours("createrepo_c", &arguments, &scratch.join("ours")).expect(0);
+        let (mut theirs, mut ours) = (doubles(&theirs.stderr), doubles(&ours.stderr));
+        assert!(ours.len() >= 3, "{ours:?}");
+        // The order is that of a hash table there.
+        theirs.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(ours, theirs, "{arguments:?}");
+    }
+    let modern = |arguments: &[&str]| {
+        let mut command = tutti(["createrepo"]);
+        command.args(arguments).arg(".").current_dir(scratch.join("modern"));
+        run(command).expect(0).stderr
+    };
+    let warnings = |text: &str| text.lines().filter(|line| line.contains(" is there ")).count();
+    let first = modern(&[]);
+    assert!(warnings(&first) > 0, "{first}");
+    for _ in 0..2 {
+        let again = modern(&["--update"]);
+        assert!(again.contains("nothing changed"), "{again}");
+        assert_eq!(warnings(&again), warnings(&first), "{again}");
+    }
+    assert_eq!(warnings(&modern(&["--update", "-q"])), 0);
+}
+
+/// A bar with a count is for eyes only.
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    let Some(set) = skip::shared("rpms") else { return };
+    if !has_tool("script") {
+        return;
+    }
+    let scratch = Scratch::new("terminal");
+    let top = set.join("packages");
+    let count = package_files(&top).len();
+    let command = |out: &str| {
+        let out = scratch.join(out);
+        fs::create_dir(&out).unwrap();
+        tutti(["createrepo".as_ref(), "-o".as_ref(), out.as_os_str(), top.as_os_str()])
+    };
+    let piped = run(command("piped")).expect(0).stderr;
+    assert_eq!(piped.lines().filter(|line| !line.starts_with("warning: ")).count(), 1, "{piped}");
+    assert!(
+        piped.contains(&format!(": {count} packages;")) && !piped.contains(&format!("/{count} packages")),
+        "{piped}"
+    );
+    let inner = command("seen");
+    let words: Vec<String> = [inner.get_program()]
+        .into_iter()
+        .chain(inner.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut outer = Command::new("script");
+    clean(&mut outer);
+    outer.env("TERM", "xterm").args(["-qec", &format!("stty cols 100; {}", words.join(" ")), "/dev/null"]);
+    let seen = run(outer).expect(0).stdout;
+    let shown = format!("/{count} packages");
+    assert!(seen.contains(&shown), "{seen:?}");
+    // It counts, and is gone at the end.
+    let last = seen.rsplit(&shown).next().unwrap();
+    assert!(last.contains(&format!(": {count} packages;")), "{seen:?}");
+    assert!(last.contains("\u{1b}[2K") || last.contains("\u{1b}[K") || last.contains("\u{1b}[J"), "{seen:?}");
 }
 
 fn copy(from: &Path, to: &Path) {
