@@ -552,3 +552,73 @@ fn r15_read_only_records_cost_only_a_second_reading() {
     let (compose, _) = run.compose(&config, &target, 0);
     assert!(compose.counted("rpm_files") == 0 && warnings(&compose).contains("Read-only"), "{}", warnings(&compose));
 }
+
+/// Sizes of a disk, in KiB, from one where a small repository just fits.
+const SIZES: std::ops::Range<usize> = 48..6000;
+
+/// Runs a createrepo tool on a disk that grows until it is large enough: until then it names the file that did not fit,
+/// and leaves the disk as it was. Returns how often it failed.
+fn on_a_growing_disk(disk: &Path, step: usize, tool: &str, arguments: &[&str], names: &[&Path]) -> usize {
+    let before = tutti_integration_tests::tree::list(disk);
+    for (failed, size) in SIZES.step_by(step).enumerate() {
+        remount(disk, &format!("size={size}k"));
+        let mut command = tutti([tool]);
+        command.args(arguments);
+        let ended = run(command);
+        if ended.status == 0 {
+            return failed;
+        }
+        let ended = ended.expect(1);
+        assert!(
+            ["o space left", "is full"].iter().any(|word| ended.stderr.contains(word)),
+            "{size}k: {}",
+            ended.text()
+        );
+        let named = names.iter().any(|name| ended.stderr.contains(&name.display().to_string()));
+        assert!(named, "{size}k: {}", ended.text());
+        assert_eq!(tutti_integration_tests::tree::list(disk), before, "{size}k: {}", ended.text());
+    }
+    panic!("{tool} needs more than {SIZES:?} KiB");
+}
+
+/// Wherever in its work a createrepo tool meets a full disk: the old repository is as it was, and nothing else is left.
+#[test]
+fn r15_createrepo_tools_on_a_full_disk_leave_the_old_repository() {
+    if outside("r15_createrepo_tools_on_a_full_disk_leave_the_old_repository") {
+        return;
+    }
+    let Some(set) = tutti_integration_tests::skip::shared("rpms") else { return };
+    let scratch = Scratch::new("r15-createrepo");
+    let packages = set.join("packages/pulp+pulp-fixtures").display().to_string();
+    let made = |directory: &Path| {
+        fs::create_dir_all(directory).unwrap();
+        let mut command = tutti(["createrepo_c", "-q", "-n", "none", "--error-exit-val", "-o"]);
+        command.arg(directory).arg(scratch.path());
+        let _ = run(command).expect(2);
+    };
+    let (disk, other) = (scratch.join("disk"), scratch.join("other"));
+    let (out, stage) = (disk.display().to_string(), disk.join(".repodata"));
+    fs::create_dir(&other).unwrap();
+    let mut command = tutti(["createrepo_c", "-q", "-o"]);
+    command.arg(&other).arg(&packages);
+    let _ = run(command).expect(0);
+    let added = scratch.join("added.bin");
+    let noise: Vec<u8> =
+        (0..300_000u64).map(|number| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    write(&added, &noise);
+    let (file, repodata) = (added.display().to_string(), disk.join("repodata"));
+    let (other, target) = (other.display().to_string(), repodata.display().to_string());
+    let cases: [(&str, usize, &[&str], &[&Path]); 3] = [
+        ("createrepo_c", 12, &["-d", "-o", &out, &packages], &[&stage]),
+        ("mergerepo_c", 12, &["-d", "-r", &other, "-o", &out], &[&stage]),
+        ("modifyrepo_c", 4, &["--no-compress", &file, &target], &[&added, &repodata]),
+    ];
+    for (tool, step, arguments, names) in cases {
+        mount(&disk, &format!("{}k", SIZES.start));
+        made(&disk);
+        let failed = on_a_growing_disk(&disk, step, tool, arguments, names);
+        println!("{tool}: {failed} sizes were too small");
+        assert!(failed > 2, "{tool}");
+        assert!(Command::new("umount").arg(&disk).status().unwrap().success());
+    }
+}

@@ -81,7 +81,7 @@ pub enum Notice {
 ///
 /// # Errors
 /// When the repository or a file cannot be read or written, or another process is at it. The repository is then as it
-/// was, but files that were added by then may lie in its directory.
+/// was.
 pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> Result<(), Error> {
     let mut repomd = load(repodata)?;
     check(changes)?;
@@ -92,13 +92,14 @@ pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> R
     let _lock = Lock { path: lock::take(&top, false)? };
     let mut dropped: Vec<RepomdRecord> = Vec::new();
     let mut own = BTreeSet::new();
+    let mut fresh = Fresh::default();
     for change in changes {
         let kind = match change {
             Change::Add(add) => add.kind(),
             Change::Remove { kind } => kind.clone(),
         };
         let added = match change {
-            Change::Add(add) => Some(put(repodata, add, &kind)?),
+            Change::Add(add) => Some(put(repodata, add, &kind, &mut fresh)?),
             Change::Remove { .. } => None,
         };
         let old: Vec<RepomdRecord> = repomd.records.extract_if(.., |record| record.kind == kind).collect();
@@ -115,7 +116,22 @@ pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> R
     }
     repomd.sort();
     write_repomd(repodata, &repomd, None)?;
+    fresh.paths.clear();
     clean(&top, &repomd, &dropped, own)
+}
+
+/// Files that were not there before. Those that are still in it at the end are removed: nothing lists them.
+#[derive(Default)]
+struct Fresh {
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = tutti_files::remove_file(path);
+        }
+    }
 }
 
 struct Lock {
@@ -166,7 +182,7 @@ fn check(changes: &[Change]) -> Result<(), Error> {
 }
 
 /// Writes a file into `repodata`. Returns its record, and its source if that lay there under the very name.
-fn put(repodata: &Path, add: &Add, kind: &str) -> Result<(RepomdRecord, Option<PathBuf>), Error> {
+fn put(repodata: &Path, add: &Add, kind: &str, fresh: &mut Fresh) -> Result<(RepomdRecord, Option<PathBuf>), Error> {
     let name = add.name();
     let place = repodata.join(&name);
     let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
@@ -185,7 +201,12 @@ fn put(repodata: &Path, add: &Add, kind: &str) -> Result<(RepomdRecord, Option<P
     let name = if add.unique_names { unique_name(&name, record.checksum.hex()) } else { name };
     record.location_href = format!("repodata/{name}");
     let last = repodata.join(&name);
-    tutti_files::rename(&partial, &last).map_err(Error::io("rename", &partial))?;
+    let is_fresh = fs::symlink_metadata(&last).is_err();
+    tutti_files::rename(&partial, &last).map_err(|error| {
+        let _ = tutti_files::remove_file(&partial);
+        Error::io("rename", &partial)(error)
+    })?;
+    fresh.paths.extend(is_fresh.then(|| last.clone()));
     Ok((record, (in_place && last != place).then_some(place)))
 }
 
@@ -302,6 +323,10 @@ mod tests {
         assert!(modify(&repodata, &bad, &|_| {}).unwrap_err().to_string().contains("none"));
         fs::write(&good, [0x1f, 0x8b, 0, 0]).unwrap();
         assert!(modify(&repodata, &[Change::Add(add(&good))], &|_| {}).unwrap_err().to_string().contains("good"));
+        // One that was added before another could not be is gone, too.
+        let whole = directory.path().join("whole");
+        fs::write(&whole, "x").unwrap();
+        assert!(modify(&repodata, &[Change::Add(add(&whole)), Change::Add(add(&good))], &|_| {}).is_err());
         assert_eq!(fs::read(repodata.join("repomd.xml")).unwrap(), before);
         assert_eq!(names(&repodata), ["repomd.xml"]);
         fs::write(repodata.join("repomd.xml"), "<repomd>").unwrap();
