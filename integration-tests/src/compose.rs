@@ -117,6 +117,14 @@ impl Compose {
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.text()))
     }
 
+    /// What `tutti show` prints.
+    #[must_use]
+    pub fn show_text(&self) -> String {
+        let mut command = tutti(["show", &self.id(), "--target-dir"]);
+        command.arg(self.target());
+        run(command).expect(0).stdout
+    }
+
     /// What `tutti logs` prints for a job.
     #[must_use]
     pub fn log(&self, job: &str) -> String {
@@ -131,6 +139,17 @@ impl Compose {
         let jobs = jobs(&self.show()).into_values();
         let attempts = jobs.flat_map(|job| job["attempts"].as_array().cloned().unwrap_or_default());
         attempts.filter_map(|attempt| attempt["counters"][name].as_u64()).sum()
+    }
+
+    /// The sum of a counter over all attempts of jobs of a kind, one of which must have it.
+    #[must_use]
+    pub fn counted_by(&self, kind: &str, name: &str) -> u64 {
+        let jobs = jobs(&self.show());
+        let named = jobs.iter().filter(|(job, _)| job.split('.').next() == Some(kind));
+        let attempts = named.flat_map(|(_, job)| job["attempts"].as_array().cloned().unwrap_or_default());
+        let counts: Vec<u64> = attempts.filter_map(|attempt| attempt["counters"][name].as_u64()).collect();
+        assert!(!counts.is_empty(), "no {kind} job counted {name}");
+        counts.iter().sum()
     }
 
     /// All repositories: directories with `repodata/`, relative to `compose/`, sorted.

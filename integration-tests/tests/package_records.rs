@@ -95,6 +95,20 @@ fn frames(compose: &Compose) -> (u64, u64) {
     (compose.counted("frames_made"), compose.counted("frames_copied"))
 }
 
+/// Length of the text of all createrepo jobs' metadata, and of their files, as `repomd.xml` says.
+fn metadata(compose: &Compose) -> (u64, u64) {
+    let sum = |text: &str, tag: &str| -> u64 {
+        let tag = format!("<{tag}>");
+        let values = text.split(tag.as_str()).skip(1);
+        values.map(|rest| rest.split('<').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let repositories = compose.repositories();
+    // Those for debug packages are made by jobs of another kind.
+    let of_kind = repositories.iter().filter(|repository| !repository.contains("debug"));
+    let files = of_kind.map(|repository| fs::read_to_string(compose.tree(repository).join("repodata/repomd.xml")).unwrap());
+    files.fold((0, 0), |(open, size), text| (open + sum(&text, "open-size"), size + sum(&text, "size")))
+}
+
 #[test]
 fn the_next_compose_compresses_only_what_changed() {
     let scratch = Scratch::new("compose-frames");
@@ -119,7 +133,23 @@ fn the_next_compose_compresses_only_what_changed() {
     // Heads, ends and the group file.
     let bytes = |compose: &Compose| compose.counted("compressed_bytes");
     assert!(bytes(&second) * 5 < bytes(&first), "{} of {}", bytes(&second), bytes(&first));
-    assert!(second.counted("copied_bytes") > 0);
+    assert_eq!(second.counted("rpm_read_bytes"), 0);
+    // All that packages are listed in is copied or compressed, and hashed: the text, and what is written.
+    let (text, written) = metadata(&second);
+    let copied = second.counted_by("createrepo", "copied_bytes");
+    assert!(copied * 10 > written * 9 && copied < written, "{copied} of {written}");
+    let hashed = second.counted_by("createrepo", "hashed_bytes");
+    // A job's outputs are hashed once more when they are handed over.
+    assert!((text + written..text + 3 * written).contains(&hashed), "{hashed} of {text} and {written}");
+    assert_eq!(first.counted_by("createrepo", "hashed_bytes"), hashed);
+    // The last names of the longest list.
+    assert!(first.counted_by("pkgset", "universe_bytes") > 0 && second.counted_by("pkgset", "universes_known") > 0);
+    let shown = second.show_text();
+    let work = shown.split("Work done:").nth(1).unwrap();
+    for name in ["compressed_bytes", "copied_bytes", "frames_copied", "hashed_bytes", "universes_known"] {
+        let line = work.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(line.contains(" MB"), name.ends_with("_bytes"), "{line}");
+    }
     fs::remove_file(tiny.directory.join("repo").join(part(150, "1").file_name())).unwrap();
     tiny.add("repo", &part(150, "2"));
     let third = composed(&config, &target);

@@ -105,7 +105,7 @@ impl Progress {
     }
 }
 
-/// Sums of what the job did (`rpm_bytes_read`, `bytes_hashed` …). Cheap to clone; for all threads.
+/// Sums of what the job did (`rpm_read_bytes`, `hashed_bytes` …). Cheap to clone; for all threads.
 #[derive(Clone, Default)]
 pub struct Counters(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 

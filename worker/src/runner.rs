@@ -234,7 +234,7 @@ impl JobContext {
         let cause = || format!("failed to hash output {name} ({})", path.display());
         let file = fs::File::open(&path).or_fail(FailureClass::Tool, cause)?;
         let (digest, size) = Digest::of_reader(file).or_fail(FailureClass::Tool, cause)?;
-        self.counters.add("bytes_hashed", size);
+        self.counters.add("hashed_bytes", size);
         Ok(Output { name: name.to_owned(), digest, size })
     }
 
@@ -245,7 +245,7 @@ impl JobContext {
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<Output, RunnerError> {
         let path = self.output_path(name)?;
         fs::write(&path, bytes).or_fail(FailureClass::Tool, || format!("failed to write {}", path.display()))?;
-        self.counters.add("bytes_hashed", bytes.len() as u64);
+        self.counters.add("hashed_bytes", bytes.len() as u64);
         Ok(Output { name: name.to_owned(), digest: Digest::of(bytes), size: bytes.len() as u64 })
     }
 
@@ -311,7 +311,7 @@ impl JobContext {
         } else if metadata.is_file() {
             let file = fs::File::open(path).or_fail(FailureClass::Tool, cause)?;
             let (digest, size) = Digest::of_reader(file).or_fail(FailureClass::Tool, cause)?;
-            self.counters.add("bytes_hashed", size);
+            self.counters.add("hashed_bytes", size);
             entry.kind = EntryKind::File.into();
             entry.mode = metadata.permissions().mode() & 0o7777;
             entry.digest = digest.as_bytes().to_vec();
@@ -337,7 +337,7 @@ impl JobContext {
         let mut to = fs::File::create(&temporary).or_fail(FailureClass::Tool, cause)?;
         let count = io::copy(&mut from, &mut to).or_fail(FailureClass::Tool, cause)?;
         to.set_modified(modified).or_fail(FailureClass::Tool, cause)?;
-        self.counters.add("bytes_copied", count);
+        self.counters.add("copied_bytes", count);
         tutti_files::rename(&temporary, target)
             .or_fail(FailureClass::Tool, || format!("failed to move a copy to {}", target.display()))
     }

@@ -405,8 +405,11 @@ impl<'a> Transition<'a> {
     }
 }
 
+/// Counters of an attempt that are stored: package sets have up to twenty.
+const COUNTERS: usize = 32;
+
 fn bounded(mut usage: Usage) -> Usage {
-    usage.counters.truncate(12);
+    usage.counters.truncate(COUNTERS);
     for (name, _) in &mut usage.counters {
         *name = cut(name, 24);
     }

@@ -106,7 +106,7 @@ fn hash(
             0 => break,
             count => {
                 hasher.update(&block[..count]);
-                context.counters.add("bytes_hashed", count as u64);
+                context.counters.add("hashed_bytes", count as u64);
             }
         }
     }

@@ -233,7 +233,7 @@ fn copy(context: &JobContext, source: &Path, target: &Path) -> Result<(), Runner
             .with_hint("one item of extra_files has a directory where another has a file")
     })?;
     let count = fs::copy(source, target).or_fail(FailureClass::Tool, failed)?;
-    context.counters.add("bytes_copied", count);
+    context.counters.add("copied_bytes", count);
     let mode = if metadata.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
     fs::set_permissions(target, fs::Permissions::from_mode(mode)).or_fail(FailureClass::Tool, failed)
 }

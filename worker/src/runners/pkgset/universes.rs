@@ -176,7 +176,7 @@ fn taken_over(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, Run
             Ok((found, size)) if found == digest => {
                 self::note(context, set, &digest);
                 context.counters.add("universes_taken_over", 1);
-                context.counters.add("bytes_hashed", size);
+                context.counters.add("hashed_bytes", size);
                 log!(context, "the universe of {} was compiled by an earlier attempt", set.arch);
                 return Ok(Some(Output { name: name(set.arch), digest, size }));
             }
@@ -196,7 +196,7 @@ fn known(context: &JobContext, set: &Set<'_>) -> Result<Option<Output>, RunnerEr
             Ok((found, size)) if found == digest => {
                 note(context, set, &digest);
                 context.counters.add("universes_known", 1);
-                context.counters.add("bytes_hashed", size);
+                context.counters.add("hashed_bytes", size);
                 log!(context, "the universe of {} was compiled by another compose", set.arch);
                 return Ok(Some(Output { name: name(set.arch), digest, size }));
             }
