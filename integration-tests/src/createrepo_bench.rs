@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
@@ -68,15 +69,19 @@ pub fn run(args: &CreaterepoArgs, measure: Measure<'_>) -> Result<()> {
         }
     };
     let all = packages_below(&packages)?;
-    let mut tools = vec![tutti_path().display().to_string()];
-    tools.extend(args.peer.iter().cloned());
+    let tools: Vec<Tool> = std::iter::once(tutti_path().display().to_string())
+        .chain(args.peer.iter().cloned())
+        .enumerate()
+        .map(|(number, command)| Tool::new(number, command))
+        .collect::<Result<_>>()?;
     println!("{} packages in {}", all.len(), packages.display());
-    for (number, tool) in tools.iter().enumerate() {
-        println!("{}: {tool}", name(number));
+    for tool in &tools {
+        println!("{}: {}", tool.name, tool.command);
     }
     for size in &args.sizes {
         let chosen = if *size == 0 { all.as_slice() } else { &all[..all.len().min(*size)] };
-        let bench = Bench { place: place.path(), tools: &tools, measure, packages: chosen, runs: args.runs.max(1) };
+        let (place, runs) = (place.path(), args.runs.max(1));
+        let bench = Bench { place, tools: &tools, measure, top: &packages, packages: chosen, runs };
         for compression in &args.compressions {
             for workers in &args.workers {
                 bench.run(compression, *workers, &args.percents)?;
@@ -86,8 +91,35 @@ pub fn run(args: &CreaterepoArgs, measure: Measure<'_>) -> Result<()> {
     Ok(())
 }
 
-fn name(tool: usize) -> String {
-    if tool == 0 { "tutti".to_owned() } else { format!("peer {tool}") }
+/// A program that is measured.
+struct Tool {
+    name: String,
+    command: String,
+    /// Whether it is not Tutti.
+    is_peer: bool,
+    /// Whether it can write zstd; createrepo_c 0.17.3 cannot.
+    has_zstd: bool,
+}
+
+impl Tool {
+    fn new(number: usize, command: String) -> Result<Self> {
+        let is_peer = number > 0;
+        let mut has_zstd = true;
+        if is_peer {
+            let mut words = command.split_ascii_whitespace();
+            let mut help = Command::new(words.next().context("--peer is empty")?);
+            let help = help.args(words).arg("--help").output().with_context(|| format!("cannot start {command}"))?;
+            // Those that name their compressions and not this one, and those that name none, are too old for it.
+            has_zstd = String::from_utf8_lossy(&help.stdout).contains("zstd");
+        }
+        let name = if is_peer { format!("peer {number}") } else { "tutti".to_owned() };
+        Ok(Self { name, command, is_peer, has_zstd })
+    }
+
+    /// What it is asked to write where `wanted` is what all are.
+    fn compression<'a>(&self, wanted: &'a str) -> &'a str {
+        if wanted == "zstd" && !self.has_zstd { "gz" } else { wanted }
+    }
 }
 
 fn packages_below(top: &Path) -> Result<Vec<PathBuf>> {
@@ -109,8 +141,9 @@ fn packages_below(top: &Path) -> Result<Vec<PathBuf>> {
 
 struct Bench<'a> {
     place: &'a Path,
-    tools: &'a [String],
+    tools: &'a [Tool],
     measure: Measure<'a>,
+    top: &'a Path,
     packages: &'a [PathBuf],
     runs: u32,
 }
@@ -177,7 +210,12 @@ impl Bench<'_> {
             }
         }
         for (tool, (cost, size)) in best.iter().zip(sizes).enumerate() {
-            print_row(case, tool, cost, size, best.first().filter(|_| tool > 0));
+            let Tool { name, .. } = &self.tools[tool];
+            let name = match self.tools[tool].compression(&with[0]) {
+                compression if compression == with[0] => name.clone(),
+                other => format!("{name}, {other}"),
+            };
+            print_row(case, &name, cost, size, best.first().filter(|_| tool > 0));
         }
         Ok(())
     }
@@ -187,13 +225,11 @@ impl Bench<'_> {
             fs::remove_dir_all(out)?;
         }
         fs::create_dir_all(out)?;
-        let [compression, workers] = with;
-        let mut words: Vec<String> = self.tools[tool].split_ascii_whitespace().map(str::to_owned).collect();
-        match tool {
-            0 => words.push("createrepo".to_owned()),
-            // createrepo_c 0.17.3 makes them unless told not to.
-            _ => words.push("--no-database".to_owned()),
-        }
+        let (tool, [compression, workers]) = (&self.tools[tool], with);
+        let compression = tool.compression(compression);
+        let mut words: Vec<String> = tool.command.split_ascii_whitespace().map(str::to_owned).collect();
+        // createrepo_c 0.17.3 makes databases unless told not to.
+        words.push(if tool.is_peer { "--no-database" } else { "createrepo" }.to_owned());
         words.extend(["-q".to_owned(), format!("--general-compress-type={compression}")]);
         words.extend([format!("--workers={workers}"), "-o".to_owned(), out.display().to_string()]);
         words.extend((!update.is_empty()).then(|| update.to_owned()));
@@ -225,11 +261,15 @@ impl Bench<'_> {
             let is_changed = (number + 1) * wanted / sources.len() > number * wanted / sources.len();
             for path in packages {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                // Hashed directories: none of these trees has all its files in one.
-                let directory = tree.join(name.chars().next().map_or_else(String::new, |first| first.to_string()));
+                // Hashed directories, so that no tree has all its files in one; two packages of one name stay apart.
+                let first = name.chars().next().map_or_else(String::new, |first| first.to_string());
+                let below = path.strip_prefix(self.top).unwrap_or(path).parent().unwrap_or(Path::new(""));
+                let directory = tree.join(below).join(first);
                 fs::create_dir_all(&directory)?;
                 if !is_changed {
-                    fs::hard_link(path, directory.join(name.as_ref())).context("--target is on another filesystem")?;
+                    let link = directory.join(name.as_ref());
+                    let linked = fs::hard_link(path, &link);
+                    linked.with_context(|| format!("cannot link {} to {}", path.display(), link.display()))?;
                     continue;
                 }
                 changed += 1;
@@ -242,16 +282,17 @@ impl Bench<'_> {
     }
 }
 
-fn print_row(case: &str, number: usize, cost: &Cost, size: u64, own: Option<&Cost>) {
+fn print_row(case: &str, name: &str, cost: &Cost, size: u64, own: Option<&Cost>) {
     let cpu = |cost: &Cost| cost.user + cost.system;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let ratio = |part: &dyn Fn(&Cost) -> f64| match own {
-        Some(own) => format!("{:.2}", part(cost) / part(own).max(1e-9)),
+    // Processor time is counted in ticks of 10 ms: what took none has no ratio.
+    let ratio = |part: &dyn Fn(&Cost) -> f64| match own.map(part) {
+        Some(own) if own > 0.0 => format!("{:.2}", part(cost) / own),
+        Some(_) => "–".to_owned(),
         None => String::new(),
     };
     println!(
-        "| {case} | {} | {:.2} | {:.2} | {:.0} | {:.1} | {:.2} | {} | {} | {} | {} |",
-        name(number),
+        "| {case} | {name} | {:.2} | {:.2} | {:.0} | {:.1} | {:.2} | {} | {} | {} | {} |",
         cost.wall,
         cpu(cost),
         megabytes(cost.peak_memory),
@@ -287,12 +328,10 @@ fn size(out: &Path) -> Result<u64> {
 /// Checksums of the text of primary, filelists and other.
 fn open_sums(out: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(out.join("repodata/repomd.xml"))?;
-    let mut sums: Vec<String> = text
-        .split("<open-checksum type=\"sha256\">")
-        .skip(1)
-        .filter_map(|rest| rest.split('<').next())
-        .map(str::to_owned)
-        .collect();
-    sums.sort();
-    Ok(sums)
+    let sum = |kind: &str| -> Option<String> {
+        let record = text.split(&format!("<data type=\"{kind}\">")).nth(1)?.split("</data>").next()?.to_owned();
+        Some(record.split("<open-checksum type=\"sha256\">").nth(1)?.split('<').next()?.to_owned())
+    };
+    let sums = ["primary", "filelists", "other"].map(sum).into_iter().collect::<Option<_>>();
+    sums.with_context(|| format!("{} has no primary, filelists and other", out.display()))
 }
