@@ -5,6 +5,7 @@ pub mod createrepo;
 pub mod failing;
 pub mod kills;
 pub mod poison;
+pub mod records;
 pub mod silence;
 pub mod still;
 pub mod stubborn;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tutti_integration_tests::{
     createrepo::{Keep, assert_equal, files, has_reference, ours, theirs},
-    program::Ended,
+    program::{Ended, run, tutti},
     scratch::Scratch,
     skip,
 };
@@ -166,32 +166,52 @@ fn modified_repositories_are_those_of_modifyrepo_c() {
     }
 }
 
-/// dnf, libsolv and createrepo_c's module read what was made, in every compression.
+/// dnf, libsolv, createrepo_c's module and rpmrepo_metadata read what was made, in every compression and layout, and what was
+/// merged and modified.
 #[test]
 fn everybody_reads_what_is_made() {
     let Some(set) = skip::shared("rpms") else { return };
     let scratch = Scratch::new("readers");
     let packages = set.join("packages").display().to_string();
     fs::write(scratch.join("comps.xml"), "<comps/>\n").unwrap();
+    fs::write(scratch.join("updateinfo.xml"), "<updates/>\n").unwrap();
+    let path = |name: &str| scratch.join(name).display().to_string();
+    let (comps, base) = (path("comps.xml"), format!("--baseurl=file://{packages}/"));
     let mut counts = Vec::new();
-    for compression in ["zstd", "gz", "xz", "bz2"] {
-        let out = scratch.join(compression).display().to_string();
-        fs::create_dir(&out).unwrap();
-        let general = format!("--general-compress-type={compression}");
-        let base = format!("--baseurl=file://{packages}/");
-        let arguments =
-            ["-q", &general, "-g", scratch.join("comps.xml").to_str().unwrap(), &base, "-o", &out, &packages]
-                .map(str::to_owned);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let _ = ours("createrepo_c", &arguments, scratch.path()).expect(0);
-        counts.push(readers::count(&scratch, compression));
+    // One stream, and frames where there can be such.
+    for tool in ["createrepo_c", "createrepo"] {
+        for compression in ["zstd", "gz", "xz", "bz2", "none"] {
+            if (tool, compression) == ("createrepo_c", "none") {
+                continue;
+            }
+            let name = format!("{tool}-{compression}");
+            fs::create_dir(scratch.join(&name)).unwrap();
+            let (general, out) = (format!("--general-compress-type={compression}"), path(&name));
+            let arguments = ["-q", &general, "-g", &comps, &base, "-o", &out, &packages];
+            let _ = match tool {
+                "createrepo" => run(tutti([&["createrepo", "--skip-broken"][..], &arguments].concat())).expect(0),
+                tool => ours(tool, &arguments, scratch.path()).expect(0),
+            };
+            counts.push((name.clone(), readers::count(&scratch, &name)));
+        }
     }
-    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    let sources = [path("createrepo_c-gz"), path("createrepo-zstd")];
+    let merged = ["--all", "--omit-baseurl", "-r", &sources[0], "-r", &sources[1], "-o", &path("merged")];
+    let _ = ours("mergerepo_c", &merged, scratch.path()).expect(0);
+    let _ = ours("modifyrepo_c", &[&path("updateinfo.xml"), &path("createrepo-gz/repodata")], scratch.path()).expect(0);
+    counts.push(("modified".to_owned(), readers::count(&scratch, "createrepo-gz")));
+    let one = counts[0].1.clone();
+    assert!(one.iter().all(|count| *count == one[0] && *count > 500), "{counts:?}");
+    assert!(counts.iter().all(|(_, count)| *count == one), "{counts:?}");
+    // Packages of one NEVRA are taken once.
+    let merged = readers::count(&scratch, "merged");
+    assert!(merged.iter().all(|count| *count == merged[0] && *count > 500), "{merged:?}");
 }
 
 mod readers {
     use std::process::Command;
 
+    use rpmrepo_metadata::RepositoryReader;
     use tutti_integration_tests::program::{clean, has_tool, run};
     use tutti_integration_tests::scratch::Scratch;
 
@@ -226,10 +246,25 @@ mod readers {
         }
         if has_tool("repo2solv") {
             let mut command = Command::new("repo2solv");
-            command.arg("-o").arg(scratch.join(format!("{name}.solv"))).arg(&directory);
+            let solv = scratch.join(format!("{name}.solv"));
+            command.arg("-o").arg(&solv).arg(&directory);
             clean(&mut command);
             let _ = run(command).expect(0);
+            if has_tool("dumpsolv") {
+                let mut command = Command::new("dumpsolv");
+                command.arg(&solv);
+                clean(&mut command);
+                // Of each package all that libsolv knows follows.
+                let dump = run(command).expect(0).stdout;
+                counts.push(dump.lines().filter(|line| line.starts_with("solvable ")).count());
+            }
         }
+        let reader = RepositoryReader::new_from_directory(&directory).unwrap();
+        let packages: Vec<_> = reader.iter_packages().unwrap().collect::<Result<_, _>>().unwrap();
+        let (files, changes): (Vec<_>, Vec<_>) =
+            packages.iter().map(|package| (package.files().iter().count(), package.changelogs().len())).unzip();
+        assert!(files.iter().sum::<usize>() > 10_000 && changes.iter().sum::<usize>() > 1000, "{name}");
+        counts.push(packages.len());
         counts
     }
 }

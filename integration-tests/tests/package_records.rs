@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 use tutti_examples::Package;
 use tutti_integration_tests::{
+    chaos,
     compose::{self, Compose, Run, verify_records},
     program::{LIMIT, kill_group, spawn},
     scratch::Scratch,
@@ -105,7 +106,8 @@ fn metadata(compose: &Compose) -> (u64, u64) {
     let repositories = compose.repositories();
     // Those for debug packages are made by jobs of another kind.
     let of_kind = repositories.iter().filter(|repository| !repository.contains("debug"));
-    let files = of_kind.map(|repository| fs::read_to_string(compose.tree(repository).join("repodata/repomd.xml")).unwrap());
+    let files =
+        of_kind.map(|repository| fs::read_to_string(compose.tree(repository).join("repodata/repomd.xml")).unwrap());
     files.fold((0, 0), |(open, size), text| (open + sum(&text, "open-size"), size + sum(&text, "size")))
 }
 
@@ -189,4 +191,12 @@ fn x5_composes_that_are_killed_leave_no_torn_pack() {
         verify_records(&target.join(".tutti-records"), 1..);
     }
     assert_eq!(composed(&config, &target).counted("rpm_files"), 0);
+}
+
+/// The short form of `chaos records`.
+#[test]
+fn x5_composes_that_are_killed_or_write_at_once_lose_no_record() {
+    let scratch = Scratch::new("package-records-chaos");
+    let outcome = chaos::records::kill(scratch.path(), 1, 4, 0).unwrap();
+    assert!(outcome.killed > 0 && outcome.pairs == 1 && outcome.packs > 3, "{outcome:?}");
 }

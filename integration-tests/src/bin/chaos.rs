@@ -15,7 +15,7 @@ use tutti_integration_tests::{
     chaos::{
         Sample, bombs, createrepo, failing,
         kills::{self, Kills, Plan},
-        poison,
+        poison, records,
         silence::{self, Cut, Held, Measured},
         still, stubborn,
     },
@@ -74,6 +74,8 @@ enum Suite {
     X7,
     /// createrepo, its updates, merges and changes, killed at random moments: dnf takes every repository
     Createrepo(Createrepo),
+    /// Composes that write package records, killed at random moments, and two at once: every pack can be read
+    Records(Records),
     /// All of them, with their defaults
     All,
 }
@@ -142,6 +144,19 @@ struct Createrepo {
     seed: u64,
 }
 
+#[derive(Clone, Debug, Args)]
+struct Records {
+    /// How often a compose is killed
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    moments: usize,
+    /// How long two composes write at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    seconds: u64,
+    /// Seed of the moments
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    seed: u64,
+}
+
 #[derive(Debug, Parser)]
 struct Defaults<A: Args> {
     #[command(flatten)]
@@ -158,9 +173,11 @@ fn main() -> ExitCode {
     println!("program: {}", tutti_path().display());
     let suites = match cli.suite {
         Suite::All => {
-            let createrepo = Suite::Createrepo(defaults());
+            let (createrepo, records) = (Suite::Createrepo(defaults()), Suite::Records(defaults()));
             let (r2, r4, r5) = (Suite::R2(defaults()), Suite::R4(defaults()), Suite::R5(defaults()));
-            vec![r2, r4, r5, Suite::R7, Suite::Partition, Suite::R8, Suite::R10, Suite::R11, Suite::X7, createrepo]
+            let mut all = vec![r2, r4, r5, Suite::R7, Suite::Partition, Suite::R8, Suite::R10, Suite::R11, Suite::X7];
+            all.extend([createrepo, records]);
+            all
         }
         suite => vec![suite],
     };
@@ -177,6 +194,7 @@ fn main() -> ExitCode {
             Suite::R11 => "r11",
             Suite::X7 => "x7",
             Suite::Createrepo(_) => "createrepo",
+            Suite::Records(_) => "records",
             Suite::All => "all",
         };
         match run(name, &suite, &cli.place) {
@@ -214,6 +232,7 @@ fn run(name: &str, suite: &Suite, place: &Place) -> Result<()> {
         Suite::R11 => r11(&path, place),
         Suite::X7 => x7(&path, place),
         Suite::Createrepo(args) => createrepo(args, &path, place),
+        Suite::Records(args) => records(args, &path, place),
         Suite::All => bail!("it is taken apart before"),
     };
     if result.is_err() || place.keep {
@@ -376,6 +395,14 @@ fn r8(directory: &Path, place: &Place) -> Result<()> {
 fn createrepo(args: &Createrepo, directory: &Path, place: &Place) -> Result<()> {
     let moments = if place.quick { args.moments.min(20) } else { args.moments };
     let outcome = createrepo::kill(directory, &args.packages, args.seed, moments)?;
+    println!("  {outcome:?}");
+    ensure!(outcome.killed > moments / 2, "too few were killed while they ran");
+    Ok(())
+}
+
+fn records(args: &Records, directory: &Path, place: &Place) -> Result<()> {
+    let (moments, seconds) = if place.quick { (args.moments.min(10), 5) } else { (args.moments, args.seconds) };
+    let outcome = records::kill(directory, args.seed, moments, seconds)?;
     println!("  {outcome:?}");
     ensure!(outcome.killed > moments / 2, "too few were killed while they ran");
     Ok(())
