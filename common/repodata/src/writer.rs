@@ -487,6 +487,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Files in frames that are made at the same time.
+    fn at_once(&self) -> usize {
+        if self.order.len() < MANY { 1 } else { self.options.threads.min(FRAMED) }
+    }
+
     /// Where a file is until its name is known.
     fn partial(&self, job: &Job<'_>) -> PathBuf {
         self.repodata.join(format!(".{}.partial", job.file_name()))
@@ -514,8 +519,7 @@ const MANY: usize = 2000;
 /// Files in frames are made first, each on all threads, then the others.
 fn run_jobs(context: &Context<'_>, jobs: &[Job<'_>]) -> Result<Vec<Made>, WriterError> {
     let (framed, streams): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_framed(context.options));
-    let count = if context.order.len() < MANY { 1 } else { context.options.threads.min(FRAMED) };
-    let mut made = at_once(count, &framed, |job| make_file(context, job))?;
+    let mut made = at_once(context.at_once(), &framed, |job| make_file(context, job))?;
     made.extend(at_once(context.options.threads, &streams, |job| make_file(context, job))?);
     Ok(made)
 }

@@ -63,10 +63,10 @@ pub(super) fn write(
     let size = |made: &Made| made.frame.text.len() + made.frame.packed.len();
     let take = |made: Made| output.add(&made).map_err(|source| io("write", source));
     // Filelists are three quarters of all text, and their hash, which one thread makes, takes longest of all where little
-    // is compressed: the others, made at the same time, must not keep it from its processor.
+    // is compressed: the others, where they are made at the same time, must not keep it from its processor.
     let threads = match file {
-        MetadataFile::Filelists | MetadataFile::FilelistsExt => options.threads,
-        MetadataFile::Primary | MetadataFile::Other => (options.threads / 2).max(1),
+        MetadataFile::Primary | MetadataFile::Other if context.at_once() > 1 => (options.threads / 2).max(1),
+        _ => options.threads,
     };
     ordered(threads, starts.len() + 2, make, size, take)?;
     let listing = (file == MetadataFile::Primary).then(|| listing(context));
