@@ -7,7 +7,7 @@ use tutti_job::Fence;
 use super::{
     AttemptRecord, AttemptResult, Changes, Compose, Effect, Event, FailureClass, HARD_EXCLUSION_MS, IllegalTransition,
     JobState, Loss, Output, SOFT_EXCLUSION_MS, Status, TIMEOUT_EXCLUSION_MS, Timestamp, Usage,
-    transition::{Bad, Transition, cut, cut_within},
+    transition::{Bad, Transition, bounded, cut, cut_within},
 };
 
 type Applied = Result<(), IllegalTransition>;
@@ -183,7 +183,7 @@ fn succeeded(
         record.outputs = outputs;
         record.warnings = warnings.iter().take(8).map(|warning| cut_within(warning, 120)).collect();
         if let Some(attempt) = record.attempts.last_mut() {
-            attempt.usage = usage;
+            attempt.usage = bounded(usage);
         }
     });
     t.set_state(fence.job, JobState::Verifying);

@@ -16,6 +16,9 @@ const CAUSE: usize = 120;
 const REASON: usize = 400;
 /// Longest account of what is gone of a tree, in bytes: a header is at most 2 KiB.
 const DAMAGE: usize = 1500;
+/// Most counters kept with an attempt, and the longest of their names in characters. Package sets have some 20.
+const COUNTERS: usize = 32;
+const COUNTER_NAME: usize = 24;
 
 pub(super) struct Transition<'a> {
     pub(super) compose: &'a Compose,
@@ -405,13 +408,11 @@ impl<'a> Transition<'a> {
     }
 }
 
-/// Counters of an attempt that are stored: package sets have up to twenty.
-const COUNTERS: usize = 32;
-
-fn bounded(mut usage: Usage) -> Usage {
+/// What is kept of an attempt's usage: a record must stay small, whatever a worker reports.
+pub(super) fn bounded(mut usage: Usage) -> Usage {
     usage.counters.truncate(COUNTERS);
     for (name, _) in &mut usage.counters {
-        *name = cut(name, 24);
+        *name = cut(name, COUNTER_NAME);
     }
     usage
 }

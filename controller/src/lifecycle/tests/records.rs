@@ -123,6 +123,61 @@ fn long_texts_are_cut() {
     assert!(!run.compose.jobs[0].reason.contains('\n'));
 }
 
+/// All that a package set may count (`counters.add` in the worker's runner and in runners/pkgset).
+const PACKAGE_SET: [&str; 20] = [
+    "checkpoint_bytes",
+    "copied_bytes",
+    "download_bytes",
+    "downloads_taken_over",
+    "hashed_bytes",
+    "header_bytes",
+    "input_read_bytes",
+    "pack_index_bytes",
+    "packages",
+    "records_bytes",
+    "records_kept",
+    "rpm_files",
+    "rpm_files_known",
+    "rpm_files_taken_over",
+    "rpm_hash_bytes",
+    "rpm_payload_bytes",
+    "rpm_read_bytes",
+    "universe_bytes",
+    "universes_known",
+    "universes_taken_over",
+];
+
+#[test]
+fn all_that_a_package_set_counts_is_kept() {
+    let mut run = Run::start(chain(1), false);
+    run.offer(0, 1);
+    let Event::Succeeded { fence, outputs, warnings, usage } = succeeded(run.fence(0)) else { panic!() };
+    let counters: Vec<(String, u64)> = PACKAGE_SET.iter().map(|name| ((*name).to_owned(), 1 << 40)).collect();
+    let usage = Usage { counters: counters.clone(), ..usage };
+    run.ok(Event::Succeeded { fence, outputs, warnings, usage });
+    run.ok(Event::VerifiedOk { fence });
+    let record = JobRecord::decode(&run.compose.jobs[0].encode()).unwrap();
+    assert_eq!(record.attempts[0].usage.counters, counters);
+}
+
+#[test]
+fn counters_are_bounded() {
+    let mut run = Run::start(chain(1), false);
+    run.offer(0, 1);
+    let Event::Succeeded { fence, outputs, warnings, usage } = succeeded(run.fence(0)) else { panic!() };
+    let usage = Usage { counters: (0..100).map(|number| (format!("counter_{number:03}"), number)).collect(), ..usage };
+    run.ok(Event::Succeeded { fence, outputs, warnings, usage });
+    // Also while its outputs are verified.
+    for state in [JobState::Verifying, JobState::Committed] {
+        let record = &run.compose.jobs[0];
+        let kept = &record.attempts[0].usage.counters;
+        assert_eq!((record.state, kept.len(), kept[31].0.as_str()), (state, 32, "counter_031"));
+        if state == JobState::Verifying {
+            run.ok(Event::VerifiedOk { fence });
+        }
+    }
+}
+
 #[test]
 fn a_long_warning_keeps_its_beginning_and_its_cause() {
     let mut run = Run::start(chain(1), false);
