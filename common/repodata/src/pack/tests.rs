@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::checkpoint::{FileLocator, KnownFile, LocatorId};
@@ -299,30 +299,69 @@ fn universes_stay_as_long_as_a_compose_has_them() {
     assert!(!link.exists());
 }
 
-/// Writers on several hosts, readers and collections at once: nothing that is used is lost.
+/// Directory of packs and first number of a writer that is a process of its own.
+const WRITER: &str = "TUTTI_PACKS_WRITER";
+/// How long they write at least, in seconds.
+const SECONDS: &str = "TUTTI_PACKS_SECONDS";
+
+/// Publishes packs of 200 packages that are used, again and again, and packs of others, and finds them.
+fn write_packs(packs: &PackDirectory, first: u32, least: Duration) {
+    let begin = Instant::now();
+    let mut round = 0;
+    while round < 10 || begin.elapsed() < least {
+        for half in [0, 100] {
+            let number = first + half + round % 10 * 10;
+            publish(packs, number..number + 10);
+            assert!(has(&packs.open(&mut |_, _| ()), number), "{number} is lost in round {round}");
+        }
+        if round >= 10 {
+            publish(packs, 10_000 + first + round % 7..10_000 + first + round % 7 + 3);
+        }
+        round += 1;
+    }
+    eprintln!("{round} rounds from {first}");
+}
+
+/// Two processes that write, readers and collections at once: nothing that is used is lost.
 #[test]
 fn writers_readers_and_collections_at_once_lose_nothing() {
+    let seconds = std::env::var(SECONDS).ok().map_or(0, |text| text.parse().unwrap());
+    let least = Duration::from_secs(seconds);
+    if let Ok(writer) = std::env::var(WRITER) {
+        let (first, directory) = writer.split_once(' ').unwrap();
+        return write_packs(&PackDirectory::new(directory), first.parse().unwrap(), least);
+    }
     let directory = tempfile::tempdir().unwrap();
     let packs = PackDirectory::new(directory.path().join("records"));
     note_use(&packs, directory.path(), 0..400);
-    std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let packs = &packs;
-            scope.spawn(move || {
-                for number in 0..10 {
-                    let first = writer * 100 + number * 10;
-                    publish(packs, first..first + 10);
-                    assert!(has(&packs.open(&mut |_, _| ()), first));
-                }
-            });
-        }
-        scope.spawn(|| {
-            for _ in 0..20 {
-                packs.gc(&later(2, false)).unwrap();
-            }
-        });
-    });
+    let mut writers: Vec<_> = [0, 200]
+        .map(|first| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let name = std::thread::current().name().unwrap().to_owned();
+            command.args(["--exact", &name, "--nocapture"]);
+            command.env(WRITER, format!("{first} {}", packs.root().display())).spawn().unwrap()
+        })
+        .into();
+    // A clock that is days ahead finds all old, also what is on its way: only for a moment.
+    let options = || match seconds {
+        0 => later(2, false),
+        _ => gc::Options { now: SystemTime::now(), grace: Duration::from_secs(2), dry_run: false },
+    };
+    let (mut collections, mut most) = (0, 0);
+    while collections < 20 || writers.iter_mut().any(|writer| writer.try_wait().unwrap().is_none()) {
+        packs.gc(&options()).unwrap();
+        collections += 1;
+        // What a reader finds, it can read.
+        let found = packs.open(&mut |_, _| ());
+        let read = (0..400).step_by(37).filter(|number| has(&found, *number)).count();
+        most = most.max(read);
+    }
+    for mut writer in writers {
+        assert!(writer.wait().unwrap().success());
+    }
     packs.gc(&later(2, false)).unwrap();
     let found = quiet(&packs);
     assert!((0..400).all(|number| has(&found, number)));
+    eprintln!("{collections} collections");
+    assert!(most > 0, "readers found nothing");
 }
