@@ -326,7 +326,7 @@ fn the_modern_name_makes_equal_bytes_and_leaves_what_is_equal() {
     let before = fs::metadata(scratch.join("repo/repodata")).unwrap();
     let ended = run(tutti(["createrepo", "--update", &repo])).expect(0);
     assert!(
-        ended.stderr.contains("nothing changed") && ended.stderr.contains("; 0.0 MB of packages read"),
+        ended.stderr.contains("nothing changed") && ended.stderr.contains("; 0 B of packages read"),
         "{}",
         ended.text()
     );

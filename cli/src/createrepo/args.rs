@@ -26,7 +26,8 @@ pub(crate) struct CreaterepoArgs {
     metadata: MetadataArgs,
     #[command(flatten)]
     reading: ReadingArgs,
-    /// Take the lock (.repodata/) away from whoever has it; that of a process that died is taken away anyhow
+    /// Work beside whoever has the lock (.repodata/): of two runs at once, the repository of the one that ends last stays.
+    /// The lock of a process that died is taken away anyhow
     #[arg(long)]
     ignore_lock: bool,
     /// Say nothing where all is well
@@ -75,19 +76,20 @@ struct LocationArgs {
 #[command(next_help_heading = "Taking over from metadata that exists")]
 #[command(group = ArgGroup::new("earlier").args(["update", "recycle_pkglist"]).multiple(true))]
 struct UpdateArgs {
-    /// Read only packages whose size or time changed, and keep additional metadata (groups, modules, updateinfo, …)
+    /// Read only packages whose size or time changed, and keep additional metadata (groups, modules, updateinfo, …).
+    /// What is taken over keeps its changelog entries, and its xml:base unless --base-url is given
     #[arg(long)]
     update: bool,
     /// Take packages over from this repository, too; may be given again, the last one counts first
     #[arg(long, value_name = "DIR", requires = "update")]
     update_md_path: Vec<PathBuf>,
-    /// Believe that a file of the same location is the same, without looking at it
+    /// With --update or --recycle-pkglist: believe that a file of the same location is the same, without looking at it
     #[arg(long, requires = "earlier")]
     skip_stat: bool,
     /// List the packages that the old metadata list
     #[arg(long)]
     recycle_pkglist: bool,
-    /// Leave additional metadata behind
+    /// With --update or --recycle-pkglist: leave additional metadata behind
     #[arg(long, visible_alias = "discard-additional-metadata", requires = "earlier")]
     discard_additional: bool,
     /// Which files of the old repodata/ stay: unlisted (those that its repomd.xml does not list), all, or an age such as

@@ -6,6 +6,7 @@ pub(crate) mod stop;
 
 use anyhow::Result;
 pub(crate) use args::CreaterepoArgs;
+use indicatif::DecimalBytes;
 use tutti_createrepo::{Control, Summary, create};
 use tutti_repodata::FileWork;
 
@@ -30,21 +31,21 @@ pub(crate) fn run(args: CreaterepoArgs) -> Result<u8> {
 
 fn text(summary: &Summary) -> String {
     let Summary { packages, broken, work, unchanged, bytes_out, files, .. } = summary;
-    let mut text = format!("{packages} packages");
+    let mut text = format!("{packages} package{}", if *packages == 1 { "" } else { "s" });
     if work.reused > 0 {
         text += &format!(", {} of them taken over", work.reused);
     }
     if !broken.is_empty() {
         text += &format!(", {} left out", broken.len());
     }
-    text += &format!("; {:.1} MB of packages read", work.rpm_bytes as f64 / 1e6);
+    text += &format!("; {} of packages read", DecimalBytes(work.rpm_bytes));
     text += &match unchanged {
         true => "; nothing changed, and nothing was written".to_owned(),
         false => {
-            let sum = |part: fn(&FileWork) -> u64| files.iter().map(part).sum::<u64>() as f64 / 1e6;
+            let sum = |part: fn(&FileWork) -> u64| DecimalBytes(files.iter().map(part).sum());
             format!(
-                ", {:.1} MB of metadata written: {:.1} MB of text compressed, {:.1} MB copied, {:.1} MB hashed",
-                *bytes_out as f64 / 1e6,
+                ", {} of metadata written: {} of text compressed, {} copied, {} hashed",
+                DecimalBytes(*bytes_out),
                 sum(|file| file.bytes_compressed),
                 sum(|file| file.bytes_copied),
                 sum(|file| file.bytes_hashed),

@@ -59,7 +59,7 @@ const TABLE: &[Opt] = &[
     flag("error-exit-val", "Exit with 2 for broken packages (always)"),
     flag("recycle-pkglist", "List what the old metadata list"),
     text("duplicated-nevra", "keep|keep-last"),
-    flag("ignore-lock", "Take the lock away from whoever has it"),
+    flag("ignore-lock", "Work beside whoever has the lock"),
     refused("basedir"),
     refused("no-pretty"),
     refused("split"),

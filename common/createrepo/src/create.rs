@@ -113,7 +113,7 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
         summary.unchanged = true;
         control.tell(Event::Unchanged);
     } else {
-        stage.publish(options.metadata.retain, old_repomd.as_ref())?;
+        stage.publish(options.metadata.retain)?;
     }
     Ok(summary)
 }
@@ -336,6 +336,7 @@ pub(crate) fn write_repomd(repodata: &Path, repomd: &Repomd, mtime: Option<u64>)
         if let Some(seconds) = mtime {
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))?;
         }
+        file.sync_all()?;
         tutti_files::rename(&partial, &path)
     };
     write().map_err(|error| {

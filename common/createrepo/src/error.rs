@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tutti_repodata::location::LocationError;
 use tutti_repodata::{FragmentError, RecordsError, RepositoryError, WriterError};
 
 /// Broken packages that an error's text names; more are counted.
@@ -40,6 +41,9 @@ pub enum PackageError {
     /// XML cannot hold what it says.
     #[error("it cannot be listed")]
     Fragment(#[from] FragmentError),
+    /// Metadata cannot hold its path.
+    #[error("its path {0}")]
+    Location(LocationError),
     /// Its path is no UTF-8, which metadata must be.
     #[error("its path is not UTF-8")]
     Name,
@@ -60,7 +64,7 @@ pub struct Broken {
 impl Broken {
     /// The path and all causes, on one line.
     pub fn text(&self) -> String {
-        format!("{}: {}", self.path.display(), tutti_files::chain(&self.error))
+        format!("{}: {}", tutti_files::shown(&self.path), tutti_files::chain(&self.error))
     }
 }
 
@@ -100,7 +104,8 @@ pub enum Error {
     /// Two files would have one location.
     #[error(
         "{} and {} would both be at {href} in the repository (hint: rename one, or change the options that make locations)",
-        first.display(), second.display()
+        tutti_files::shown(first),
+        tutti_files::shown(second)
     )]
     Clash {
         /// The location.

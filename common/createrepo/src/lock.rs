@@ -2,11 +2,13 @@
 //! from its.
 //!
 //! A lock of ours names its process. One whose process is gone from this machine is taken away: a run that was killed
-//! does not block the next one. No file is locked, so that this holds on NFS, too.
+//! does not block the next one. No file is locked, so that this holds on NFS, too. Who ignores locks takes none away from
+//! the living: it works in a directory of its own beside theirs, and both come to an end.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -17,39 +19,49 @@ pub(crate) const LOCK: &str = ".repodata";
 /// File in it that says whose it is.
 const OWNER: &str = "owner";
 
-/// Takes the lock in `output`: makes its directory.
+/// Takes the lock in `output`, or with `ignore` a place beside that of somebody who lives. Returns the directory to work in,
+/// which [`release`] gives back.
 pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
     let lock = output.join(LOCK);
     sweep(output);
+    let aside = aside(output);
     for _ in 0..3 {
-        match make(output, &lock) {
+        match make(&aside, &lock) {
             Ok(()) => return Ok(lock),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let owner = fs::read_to_string(lock.join(OWNER)).ok();
-                if !ignore && !owner.as_deref().is_some_and(is_dead) {
+                let is_left = match owner.as_deref() {
+                    Some(owner) if is_name(owner) => is_dead(owner),
+                    _ => ignore,
+                };
+                if is_left {
+                    clear(output, &lock, owner.as_deref())?;
+                } else if ignore {
+                    break;
+                } else {
                     return Err(Error::Locked { path: lock, owner: words(owner.as_deref()) });
                 }
-                clear(output, &lock, owner.as_deref())?;
             }
             Err(error) => return Err(Error::io("create", &lock)(error)),
         }
+    }
+    if ignore {
+        return named(&aside).map_err(Error::io("create", &aside)).map(|()| aside);
     }
     Err(Error::Locked { path: lock, owner: "others take it again and again".to_owned() })
 }
 
 /// Makes the lock with its owner's name in one step, so that whoever is killed leaves none without a name.
-fn make(output: &Path, lock: &Path) -> io::Result<()> {
-    let aside = aside(output);
-    tutti_files::remove_dir_all(&aside)?;
-    named(&aside)?;
-    let renamed = renameat_with(CWD, &aside, CWD, lock, RenameFlags::NOREPLACE).map_err(io::Error::from);
+fn make(aside: &Path, lock: &Path) -> io::Result<()> {
+    named(aside)?;
+    let renamed = renameat_with(CWD, aside, CWD, lock, RenameFlags::NOREPLACE).map_err(io::Error::from);
     match renamed {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             // Not on every file system.
-            tutti_files::remove_dir_all(&aside)?;
+            tutti_files::remove_dir_all(aside)?;
             named(lock)
         }
-        Err(error) => tutti_files::remove_dir_all(&aside).and(Err(error)),
+        Err(error) => tutti_files::remove_dir_all(aside).and(Err(error)),
         Ok(()) => Ok(()),
     }
 }
@@ -60,25 +72,29 @@ fn named(directory: &Path) -> io::Result<()> {
     made.inspect_err(|_| drop(tutti_files::remove_dir_all(directory)))
 }
 
-/// A name beside the lock that is this process's alone.
+/// Start of names beside the lock.
+const BESIDE: &str = ".repodata.tutti.";
+
+/// A name beside the lock that nobody has: of this process, on this host, now.
 fn aside(output: &Path) -> PathBuf {
-    output.join(format!("{LOCK}.stale.{}", std::process::id()))
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    output.join(format!("{BESIDE}{}.{nanos:x}", std::process::id()))
 }
 
-/// Gives a lock back: it goes first, then what is in it, so that none is left without a name.
-pub(crate) fn release(lock: &Path) {
-    let Some(output) = lock.parent() else { return };
+/// Gives back what [`take`] gave: its name goes first, then what is in it, so that no lock is left without an owner.
+pub(crate) fn release(place: &Path) {
+    let Some(output) = place.parent() else { return };
     let aside = aside(output);
-    let gone = tutti_files::rename(lock, &aside).is_ok();
-    let _ = tutti_files::remove_dir_all(if gone { &aside } else { lock });
+    let gone = tutti_files::rename(place, &aside).is_ok();
+    let _ = tutti_files::remove_dir_all(if gone { &aside } else { place });
 }
 
 /// Removes what killed processes of this machine left beside a lock.
 fn sweep(output: &Path) {
-    let start = format!("{LOCK}.stale.");
     for entry in fs::read_dir(output).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(&start)).and_then(|id| id.parse().ok());
+        let rest = name.to_str().and_then(|name| name.strip_prefix(BESIDE));
+        let process = rest.and_then(|rest| rest.split('.').next()).and_then(|id| id.parse().ok());
         let Some(process) = process else { continue };
         // On another host it may live; then it says so.
         let owner = fs::read_to_string(entry.path().join(OWNER)).ok();
@@ -101,15 +117,14 @@ fn rescue(aside: &Path, output: &Path) -> Result<(), Error> {
 /// Takes a lock away: by a rename, so that one of two processes does it.
 fn clear(output: &Path, lock: &Path, owner: Option<&str>) -> Result<(), Error> {
     let aside = aside(output);
-    tutti_files::remove_dir_all(&aside).map_err(Error::io("remove", &aside))?;
     match tutti_files::rename(lock, &aside) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Error::io("rename", lock)(error)),
     }
-    // Somebody else may have taken it in between: then it is his.
+    // Somebody else may have taken it in between: then it is his, and the caller looks again.
     if fs::read_to_string(aside.join(OWNER)).ok().as_deref() != owner && fs::rename(&aside, lock).is_ok() {
-        return Err(Error::Locked { path: lock.to_owned(), owner: "another process took it just now".to_owned() });
+        return Ok(());
     }
     rescue(&aside, output)?;
     if aside.is_dir() { tutti_files::remove_dir_all(&aside) } else { tutti_files::remove_file(&aside) }
@@ -124,7 +139,7 @@ fn words(owner: Option<&str>) -> String {
     }
 }
 
-/// This process: kernel boot, process namespace, host, process id, start.
+/// This process, as [`parts`] takes it.
 fn me() -> String {
     let (boot, namespace) = machine();
     let process = std::process::id();
@@ -146,17 +161,27 @@ fn started(process: u32) -> Option<String> {
     rest.split_whitespace().nth(19).map(str::to_owned)
 }
 
+/// Parts of an owner: kernel boot, process namespace, host, process id, start.
+fn parts(owner: &str) -> Option<[&str; 5]> {
+    let fields: Vec<&str> = owner.split(' ').collect();
+    fields.try_into().ok()
+}
+
+/// Whether an owner is written whole.
+fn is_name(owner: &str) -> bool {
+    parts(owner).is_some()
+}
+
 /// Whether an owner was a process of this boot and namespace, and is no more.
 fn is_dead(owner: &str) -> bool {
-    let fields: Vec<&str> = owner.split(' ').collect();
-    let [boot, namespace, _, process, start] = fields.as_slice() else { return false };
+    let Some([boot, namespace, _, process, start]) = parts(owner) else { return false };
     let (our_boot, our_namespace) = machine();
     let (Ok(process), false) = (process.parse::<u32>(), our_boot.is_empty() || our_namespace.is_empty()) else {
         return false;
     };
-    (*boot, *namespace) == (our_boot.as_str(), our_namespace.as_str())
+    (boot, namespace) == (our_boot.as_str(), our_namespace.as_str())
         && !start.is_empty()
-        && started(process).as_deref() != Some(*start)
+        && started(process).as_deref() != Some(start)
 }
 
 #[cfg(test)]
@@ -187,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn who_ignores_locks_works_beside_the_living() {
+        let output = tempfile::tempdir().unwrap();
+        let lock = take(output.path(), true).unwrap();
+        let beside = take(output.path(), true).unwrap();
+        assert!(lock.ends_with(LOCK) && beside != lock && lock.is_dir() && beside.is_dir());
+        // Nor does anybody sweep it while its process lives.
+        let third = take(output.path(), true).unwrap();
+        for (place, left) in [(beside, 2), (lock.clone(), 1), (third, 0)] {
+            assert!(place.join(OWNER).is_file());
+            release(&place);
+            assert_eq!(fs::read_dir(output.path()).unwrap().count(), left);
+        }
+        assert_eq!(take(output.path(), true).unwrap(), lock, "nobody has it any more");
+    }
+
+    #[test]
     fn what_was_killed_between_two_renames_is_put_in_place() {
         let output = tempfile::tempdir().unwrap();
         let lock = take(output.path(), false).unwrap();
@@ -201,7 +242,7 @@ mod tests {
     const NOBODY: u32 = u32::MAX;
 
     fn left(output: &Path, process: &str, owner: Option<&str>) -> PathBuf {
-        let aside = output.join(format!("{LOCK}.stale.{process}"));
+        let aside = output.join(format!("{BESIDE}{process}.5"));
         fs::create_dir(&aside).unwrap();
         owner.into_iter().for_each(|owner| fs::write(aside.join(OWNER), owner).unwrap());
         aside

@@ -115,8 +115,11 @@ pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> R
         }
     }
     repomd.sort();
+    let synced = || tutti_files::sync(repodata).map_err(Error::io("write", repodata));
+    synced()?;
     write_repomd(repodata, &repomd, None)?;
     fresh.paths.clear();
+    synced()?;
     clean(&top, &repomd, &dropped, own)
 }
 
@@ -192,7 +195,8 @@ fn put(repodata: &Path, add: &Add, kind: &str, fresh: &mut Fresh) -> Result<(Rep
         let (stream, _) = open_stream(File::open(&add.path)?)?;
         tutti_files::remove_file(&partial)?;
         let mut counted = Bounded { stream, read: 0 };
-        add.compression.compress(&mut counted, File::create_new(&partial)?)
+        add.compression.compress(&mut counted, File::create_new(&partial)?)?;
+        tutti_files::sync(&partial)
     };
     let made = write().map_err(Error::io("add", &add.path)).and_then(|()| record_of(&partial, kind, add.checksum));
     let mut record = made.inspect_err(|_| {

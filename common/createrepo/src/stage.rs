@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use tutti_repodata::Repomd;
+use tutti_repodata::{Repomd, Repository};
 
 use crate::error::Error;
 use crate::lock;
@@ -35,30 +35,72 @@ impl Stage {
         self.root.join("repodata")
     }
 
-    /// Puts the new metadata in place of the old, of which `retain` says what stays; `old` is its `repomd.xml`.
+    /// Puts the new metadata in place of the old, of which `retain` says what stays.
     ///
     /// The two directories are exchanged in one step, where the file system can do that: no reader finds none, and
-    /// whoever is killed leaves one or the other.
-    pub(crate) fn publish(self, retain: Retain, old: Option<&Repomd>) -> Result<(), Error> {
+    /// whoever is killed leaves one or the other. Others who ignore locks may do so at the same time; the last one stays.
+    ///
+    /// What is put in place is on the disk by then: nor does a power cut leave anything but one or the other.
+    pub(crate) fn publish(self, retain: Retain) -> Result<(), Error> {
+        let new = self.repodata();
+        settle(&new).map_err(Error::io("write", &new))?;
+        self.put_in_place(retain)?;
+        tutti_files::sync(&self.output).map_err(Error::io("write", &self.output))
+    }
+
+    fn put_in_place(&self, retain: Retain) -> Result<(), Error> {
+        for _ in 1..TRIES {
+            match self.put(retain) {
+                Err(Error::Io { source, .. }) if is_of_another(&source) => {}
+                other => return other,
+            }
+        }
+        self.put(retain)
+    }
+
+    fn put(&self, retain: Retain) -> Result<(), Error> {
         let (new, place) = (self.repodata(), self.output.join("repodata"));
         match fs::symlink_metadata(&place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return tutti_files::rename(&new, &place).map_err(Error::io("rename", &new));
             }
             Err(error) => return Err(Error::io("look at", &place)(error)),
-            Ok(_) if place.is_dir() => keep_files(&place, &new, retain, old)?,
+            Ok(_) if place.is_dir() => keep_files(&self.output, &new, retain)?,
             Ok(_) => {}
         }
         if renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
         let aside = self.root.join("old");
+        tutti_files::remove_dir_all(&aside).map_err(Error::io("remove", &aside))?;
         tutti_files::rename(&place, &aside).map_err(Error::io("rename", &place))?;
         tutti_files::rename(&new, &place).map_err(|error| {
             let _ = tutti_files::rename(&aside, &place);
             Error::io("rename", &new)(error)
         })
     }
+}
+
+/// Has all files of a directory on the disk, several at a time, then their names.
+fn settle(directory: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let synced: Vec<_> = entries.iter().map(|entry| scope.spawn(|| tutti_files::sync(&entry.path()))).collect();
+        synced.into_iter().try_for_each(|synced| match synced.join() {
+            Ok(synced) => synced,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    tutti_files::sync(directory)
+}
+
+/// Times that metadata are put in place while others do the same.
+const TRIES: usize = 20;
+
+/// Whether a step may have failed because another process put its metadata in place just then.
+fn is_of_another(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotFound};
+    matches!(error.kind(), NotFound | AlreadyExists | DirectoryNotEmpty)
 }
 
 impl Drop for Stage {
@@ -68,11 +110,13 @@ impl Drop for Stage {
 }
 
 /// Brings files of the old metadata into the new, unless there is one of that name: by a link, or a copy with its time.
-fn keep_files(place: &Path, new: &Path, retain: Retain, old: Option<&Repomd>) -> Result<(), Error> {
+fn keep_files(output: &Path, new: &Path, retain: Retain) -> Result<(), Error> {
+    let place = &output.join("repodata");
+    let old = Repository::open_local(output).map(|repository| repository.repomd().clone());
     let entries = fs::read_dir(place).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(Error::io("read", place))?;
     let names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let leave = Leave::new(place, &names, retain, old);
+    let leave = Leave::new(place, &names, retain, old.ok().as_ref());
     for (entry, name) in entries.iter().zip(&names) {
         let (from, to) = (entry.path(), new.join(entry.file_name()));
         if name != "repomd.xml" && !leave.takes(&from, name) && fs::symlink_metadata(&to).is_err() {
@@ -162,10 +206,10 @@ mod tests {
     use super::*;
     use tutti_repodata::{ChecksumType, RepomdRecord};
 
-    fn old_repodata(output: &Path) -> Repomd {
+    fn old_repodata(output: &Path) {
         let place = output.join("repodata");
         fs::create_dir_all(place.join("sub")).unwrap();
-        for name in ["repomd.xml", "1-primary.xml.gz", "2-primary.xml.gz", "stray", "sub/x"] {
+        for name in ["1-primary.xml.gz", "2-primary.xml.gz", "stray", "sub/x"] {
             fs::write(place.join(name), name).unwrap();
         }
         let record = RepomdRecord {
@@ -180,19 +224,20 @@ mod tests {
             header: None,
             database_version: None,
         };
-        Repomd { records: vec![record], ..Repomd::default() }
+        let repomd = Repomd { records: vec![record], ..Repomd::default() };
+        fs::write(place.join("repomd.xml"), repomd.to_xml()).unwrap();
     }
 
     fn published(retain: Retain) -> Vec<String> {
         let output = tempfile::tempdir().unwrap();
-        let old = old_repodata(output.path());
+        old_repodata(output.path());
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let stray = fs::File::options().write(true).open(output.path().join("repodata/stray")).unwrap();
         stray.set_modified(time).unwrap();
         let stage = Stage::open(output.path(), false).unwrap();
         fs::create_dir(stage.repodata()).unwrap();
         fs::write(stage.repodata().join("repomd.xml"), "new").unwrap();
-        stage.publish(retain, Some(&old)).unwrap();
+        stage.publish(retain).unwrap();
         assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "new");
         assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1, "nothing but repodata");
         let mut names: Vec<String> = fs::read_dir(output.path().join("repodata"))
@@ -214,13 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn many_put_theirs_in_place_at_once_and_one_of_them_stays() {
+        let output = tempfile::tempdir().unwrap();
+        let stages: Vec<Stage> = (0..8).map(|_| Stage::open(output.path(), true).unwrap()).collect();
+        for (number, stage) in stages.iter().enumerate() {
+            fs::create_dir(stage.repodata()).unwrap();
+            fs::write(stage.repodata().join("repomd.xml"), number.to_string()).unwrap();
+            fs::write(stage.repodata().join(format!("{number}-stray")), "").unwrap();
+        }
+        std::thread::scope(|scope| {
+            for stage in stages {
+                scope.spawn(move || stage.publish(Retain::All).unwrap());
+            }
+        });
+        let last: usize = fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap().parse().unwrap();
+        assert!(output.path().join(format!("repodata/{last}-stray")).is_file());
+        assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1, "nothing but repodata");
+    }
+
+    #[test]
     fn what_is_not_published_leaves_nothing() {
         let output = tempfile::tempdir().unwrap();
         old_repodata(output.path());
         let stage = Stage::open(output.path(), false).unwrap();
         fs::write(stage.root().join("half"), "").unwrap();
         drop(stage);
-        assert_eq!(fs::read_to_string(output.path().join("repodata/repomd.xml")).unwrap(), "repomd.xml");
+        assert!(output.path().join("repodata/repomd.xml").is_file());
         assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1);
     }
 }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
+use tutti_repodata::location;
+
 use crate::error::{Broken, Error, PackageError};
 use crate::glob;
 use crate::options::{Clashes, LocationOptions, Selection};
@@ -215,9 +217,18 @@ impl Walk<'_> {
         if in_modules || is_modules(name) {
             self.tasks.modules.push(below(&self.top, relative.as_bytes()));
         } else if name.ends_with(".rpm") && !glob::any(&self.selection.excludes, &relative) {
-            self.looker.add(Task::new(&self.top, relative, self.location), Some(directory));
+            match unlisted(&self.top, &relative) {
+                Some(broken) => self.tasks.broken.push(broken),
+                None => self.looker.add(Task::new(&self.top, relative, self.location), Some(directory)),
+            }
         }
     }
+}
+
+/// What cannot stand in metadata as a location: its path has a control character, say.
+fn unlisted(top: &Path, relative: &str) -> Option<Broken> {
+    let error = location::check_text(relative).err()?;
+    Some(Broken { path: below(top, relative.as_bytes()), error: PackageError::Location(error) })
 }
 
 /// The kind of what was looked at; unknown, if nothing is there.
@@ -262,11 +273,12 @@ pub(crate) fn listed<'a>(
     let top = Arc::from(top);
     let mut tasks = Tasks::default();
     for line in lines.filter(|line| !line.is_empty() && !glob::any(&selection.excludes, line)) {
-        let task = Task::new(&top, line.to_owned(), location);
         if is_modules(line) {
-            tasks.modules.push(task.path());
+            tasks.modules.push(below(&top, line.as_bytes()));
+        } else if let Some(broken) = unlisted(&top, line) {
+            tasks.broken.push(broken);
         } else {
-            looker.add(task, None);
+            looker.add(Task::new(&top, line.to_owned(), location), None);
         }
     }
     looker.flush(None);
@@ -296,21 +308,60 @@ impl Tasks {
             return Ok(());
         }
         self.packages.dedup_by(|a, b| a.relative == b.relative);
-        if self.packages.iter().all(|task| task.href.is_none()) {
+        if self.packages.iter().all(|task| task.href.is_none() && is_normal(&task.relative)) {
             // Paths differ, hence locations do.
             return Ok(());
         }
-        let mut places: HashMap<&str, &Task> = HashMap::with_capacity(self.packages.len());
-        for task in &self.packages {
-            match places.entry(task.href()) {
-                Entry::Vacant(vacant) => drop(vacant.insert(task)),
-                Entry::Occupied(other) => {
-                    let (first, second) = (other.get().path(), task.path());
-                    return Err(Error::Clash { href: task.href().to_owned(), first, second });
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(self.packages.len());
+        let mut keep = vec![true; self.packages.len()];
+        for (number, task) in self.packages.iter().enumerate() {
+            let mut entry = match places.entry(normal(task.href())) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(number);
+                    continue;
                 }
+                Entry::Occupied(entry) => entry,
+            };
+            let other = &self.packages[*entry.get()];
+            let (first, second) = (other.path(), task.path());
+            if !is_one(&first, &second) {
+                return Err(Error::Clash { href: entry.key().clone(), first, second });
             }
+            // Of several ways to write it the plainest stays.
+            let is_plainer = task.href().len() < other.href().len();
+            keep[if is_plainer { entry.insert(number) } else { number }] = false;
         }
+        let mut keep = keep.into_iter();
+        self.packages.retain(|_| keep.next().unwrap_or(true));
         Ok(())
+    }
+}
+
+/// A path without `.`, `..` behind a name, and slashes behind slashes: what clients ask a server for.
+fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
+}
+
+fn is_normal(path: &str) -> bool {
+    !path.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
+/// Whether two paths lead to one file.
+fn is_one(first: &Path, second: &Path) -> bool {
+    match (fs::canonicalize(first), fs::canonicalize(second)) {
+        (Ok(first), Ok(second)) => first == second,
+        // What is not there is named later.
+        (Err(_), Err(_)) => normal(&first.to_string_lossy()) == normal(&second.to_string_lossy()),
+        _ => false,
     }
 }
 
@@ -379,6 +430,47 @@ mod tests {
         assert_eq!(broken.len(), 1);
         assert!(matches!(broken[0].error, PackageError::Name));
         assert_eq!(broken[0].path, below(Path::new("/top"), b"b/\xff.rpm"));
+    }
+
+    #[test]
+    fn one_file_written_in_many_ways_counts_once() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir_all(top.path().join("a")).unwrap();
+        fs::create_dir_all(top.path().join("far/b")).unwrap();
+        std::os::unix::fs::symlink("far/b", top.path().join("b")).unwrap();
+        for name in ["a/x.rpm", "a/y.rpm", "far/y.rpm"] {
+            fs::write(top.path().join(name), "").unwrap();
+        }
+        let settled = |lines: &[&str]| {
+            let lines = lines.iter().copied();
+            let mut tasks = listed(top.path(), lines, &Selection::default(), &LocationOptions::default());
+            let arranged = tasks.arrange(Clashes::Refuse).map_err(|error| error.to_string());
+            arranged.map(|()| hrefs(&tasks).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let ways = ["./a/x.rpm", "a//x.rpm", "far/../a/x.rpm", "a/./x.rpm", "a/x.rpm", "a/y.rpm"];
+        assert_eq!(settled(&ways).unwrap(), ["a/x.rpm", "a/y.rpm"]);
+        // A link leads elsewhere, and clients do not know.
+        let error = settled(&["y.rpm", "b/../y.rpm"]).unwrap_err();
+        assert!(error.contains("would both be at y.rpm"), "{error}");
+        assert_eq!(normal("/../a/../../b"), "/../../b");
+    }
+
+    #[test]
+    fn what_metadata_cannot_hold_is_named_and_the_rest_is_taken() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir(top.path().join("d\u{1}")).unwrap();
+        for name in ["a\nb.rpm", "d\u{1}/c.rpm", "e.rpm", "text\n"] {
+            fs::write(top.path().join(name), "").unwrap();
+        }
+        let tasks = walk(top.path(), &Selection::default(), &LocationOptions::default());
+        assert_eq!(hrefs(&tasks), ["e.rpm"]);
+        assert_eq!(broken(&tasks), [top.path().join("a\nb.rpm"), top.path().join("d\u{1}/c.rpm")]);
+        let lines = ["e.rpm", "e.rpm\r", "x\0y"].into_iter();
+        let tasks = listed(top.path(), lines, &Selection::default(), &LocationOptions::default());
+        assert_eq!(hrefs(&tasks), ["e.rpm"]);
+        let texts: Vec<String> = tasks.broken.iter().map(Broken::text).collect();
+        assert!(texts[0].ends_with("/e.rpm\\r: its path holds a control character"), "{texts:?}");
+        assert!(texts[1].ends_with("/x\\u{0}y: its path holds a control character"), "{texts:?}");
     }
 
     #[test]

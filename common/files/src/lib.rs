@@ -12,6 +12,7 @@
 mod chain;
 mod claim;
 mod dots;
+mod shown;
 mod trouble;
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
@@ -21,6 +22,7 @@ use rustix::fs::{Mode, OFlags};
 pub use chain::chain;
 pub use claim::{Claim, claim_dir};
 pub use dots::{NotFound, without_dots};
+pub use shown::shown;
 pub use trouble::{Trouble, hint_of, trouble, trouble_of};
 
 /// What makes a file the same one under another name.
@@ -34,6 +36,14 @@ fn is_absent(path: &Path) -> bool {
 
 fn is_same(path: &Path, wanted: (u64, u64)) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| identity(&metadata) == wanted)
+}
+
+/// Returns when a file's content, or a directory's names, are on the disk: then not even a power cut takes them.
+///
+/// # Errors
+/// Those of [`fs::File::open`] and [`fs::File::sync_all`].
+pub fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 /// Renames as [`fs::rename`]. A rename that reports ENOENT is done if the old name is gone and the new one is the file.

@@ -215,7 +215,7 @@ impl fmt::Display for Checksum {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChecksumError {
     /// The type's name is not known.
-    #[error("unknown checksum type {0:?}")]
+    #[error("unknown checksum type {0:?} (hint: one of sha256, sha512, sha384, sha224, sha1, sha, md5)")]
     UnknownType(String),
     /// Wrong number of digits, or no digits.
     #[error("{text:?} is not a {kind} checksum of {} hexadecimal digits", kind.hex_len())]

@@ -99,7 +99,7 @@ pub enum RepositoryError {
     },
     /// A file does not fit `repomd.xml`.
     #[error(
-        "{file} does not match repomd.xml: {what} should be {expected}, is {actual} (hint: the repository is damaged or was being updated; try again)"
+        "{file} does not match repomd.xml: {what} should be {expected}, is {actual} (hint: the repository is damaged, or was replaced while it was read)"
     )]
     Mismatch {
         /// Path relative to the repository.

@@ -57,7 +57,7 @@ pub enum RecordsError {
         source: io::Error,
     },
     /// The file is not a sealed file of records, or was damaged.
-    #[error("records file {} is damaged: {what} (hint: remove it and run the package set job again)", path.display())]
+    #[error("records file {} is damaged: {what} (hint: remove it; the run or job that wrote it makes it again)", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

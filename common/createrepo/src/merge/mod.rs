@@ -165,7 +165,7 @@ pub fn merge(options: &MergeOptions, control: Control<'_>) -> Result<Merged, Err
     repomd.records.sort_by_key(|record| rank(&record.kind));
     write_repomd(&stage.repodata(), &repomd, Some(written.timestamp))?;
     control.check()?;
-    stage.publish(Retain::Newest(0), None)?;
+    stage.publish(Retain::Newest(0))?;
     let without_source = selection
         .without_source
         .iter()
