@@ -69,8 +69,8 @@ impl JobKind {
     /// (`createrepo@2`). Raise it when the same spec would give other bytes.
     pub fn version(self) -> u32 {
         match self {
-            // 2: metadata in frames. 3: databases, other cuts and a digest in primary's index.
-            Self::Createrepo | Self::CreaterepoDebug => 3,
+            // 2: metadata in frames. 3: databases, other cuts and a digest in primary's index. 4: a smaller hash table.
+            Self::Createrepo | Self::CreaterepoDebug => 4,
             Self::Pkgset
             | Self::Solve
             | Self::Trim

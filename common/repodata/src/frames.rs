@@ -22,7 +22,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use crate::compression::{Compression, ZSTD_LEVEL};
+use crate::compression::{Compression, ZSTD_FRAME_HASH_LOG, ZSTD_LEVEL};
 use crate::fragment::MetadataFile;
 
 /// How a compressed metadata file is laid out.
@@ -65,7 +65,9 @@ pub struct StoredFrame {
 pub(crate) fn maker(compression: Compression, gzip_level: u32) -> String {
     match compression {
         Compression::Gzip => format!("{GZIP_MAKER} {gzip_level}"),
-        Compression::Zstd => format!("zstd {} {ZSTD_LEVEL}", zstd::zstd_safe::version_number()),
+        Compression::Zstd => {
+            format!("zstd {} {ZSTD_LEVEL} {ZSTD_FRAME_HASH_LOG}", zstd::zstd_safe::version_number())
+        }
         other => other.to_string(),
     }
 }

@@ -91,11 +91,15 @@ pub enum Error {
     },
     /// The header's bytes do not have the digest that the signature header gives.
     #[error(
-        "{algorithm} of the main header is {found}, the signature header says {expected}; the file is damaged, fetch it again"
+        "{algorithm} of the main header, bytes {start} to {end}, is {found}, the signature header says {expected}; the file is damaged, fetch it again"
     )]
     Digest {
         /// Name of the digest.
         algorithm: &'static str,
+        /// Byte of the file that the header begins with.
+        start: u64,
+        /// Byte behind it.
+        end: u64,
         /// Digest that the signature header gives.
         expected: String,
         /// Digest of the bytes.

@@ -278,7 +278,10 @@ impl HeaderFile {
         } else {
             return Ok(None);
         };
-        if found == expected { Ok(Some(algorithm)) } else { Err(Error::Digest { algorithm, expected, found }) }
+        if found == expected {
+            return Ok(Some(algorithm));
+        }
+        Err(Error::Digest { algorithm, start: self.header_start(), end: self.header_end(), expected, found })
     }
 }
 

@@ -91,7 +91,7 @@ fn names_its_place(error: &Error) -> bool {
     match error.cause() {
         Error::Format { .. } | Error::Tag { .. } | Error::Io { .. } => error.to_string().contains(" byte "),
         Error::Truncated { .. } => error.to_string().contains(" bytes expected, "),
-        Error::Digest { expected, found, .. } => expected != found,
+        Error::Digest { expected, found, start, end, .. } => expected != found && start < end,
         Error::PayloadDigest { expected, found, .. } => expected != found && error.to_string().contains(" byte "),
         Error::Missing { .. } => error.to_string().contains("tag "),
         Error::File { .. } => false,

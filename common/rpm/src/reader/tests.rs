@@ -178,7 +178,7 @@ fn a_wrong_digest_is_an_error() {
     let at = bytes.windows(5).position(|window| window == b"tutti").unwrap();
     bytes[at] = b'T';
     let error = read(&bytes).unwrap().verify_header_digest().unwrap_err().to_string();
-    assert!(error.starts_with("SHA-256 of the main header is "), "{error}");
+    assert!(error.starts_with("SHA-256 of the main header, bytes "), "{error}");
 }
 
 /// Every bit of the file but the payload is flipped: an error or a package, never a panic, and never much memory.
