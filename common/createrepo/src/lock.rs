@@ -34,7 +34,9 @@ pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
                     Some(owner) if is_name(owner) => is_dead(owner),
                     _ => ignore,
                 };
-                if is_left {
+                if fs::symlink_metadata(&lock).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                    // Given back just now.
+                } else if is_left {
                     clear(output, &lock, owner.as_deref())?;
                 } else if ignore {
                     break;
