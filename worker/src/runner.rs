@@ -142,7 +142,7 @@ impl JobContext {
         let infra = || (FailureClass::Infra, format!("failed to read input {name} ({})", path.display()));
         let file = fs::File::open(&path).map_err(|error| gone(error, infra().1))?;
         let (found, length) = Digest::of_reader(file).or_fail(infra().0, || infra().1)?;
-        self.counters.add("input_bytes_read", length);
+        self.counters.add("input_read_bytes", length);
         check_digest(name, &path, digest, found)?;
         Ok(path)
     }
@@ -169,7 +169,7 @@ impl JobContext {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(MAX_INPUT).read_to_end(&mut bytes).or_fail(FailureClass::Infra, cause)?;
-        self.counters.add("input_bytes_read", bytes.len() as u64);
+        self.counters.add("input_read_bytes", bytes.len() as u64);
         check_digest(name, &path, digest, Digest::of(&bytes))?;
         Ok(bytes)
     }

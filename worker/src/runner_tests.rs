@@ -40,7 +40,7 @@ fn a_runner_reads_inputs_and_makes_outputs() {
     let manifest = Manifest::decode_checked(&bytes).unwrap();
     let paths: Vec<_> = manifest.entries.iter().map(|entry| (entry.path.as_str(), entry.kind())).collect();
     assert_eq!(paths, [("a", EntryKind::Symlink), ("b/empty", EntryKind::Directory), ("b/file", EntryKind::File)]);
-    assert_eq!(context.counters.snapshot()["input_bytes_read"], 5);
+    assert_eq!(context.counters.snapshot()["input_read_bytes"], 5);
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn success_is_repeated_until_commit_and_then_cleaned_up() {
     assert_eq!(success.outputs[0].digest, Digest::of(b"hello").as_bytes());
     assert_eq!((success.outputs[0].size_bytes, success.warnings.as_slice()), (5, &["copied only".to_owned()][..]));
     let usage = outcome.usage.as_ref().unwrap();
-    assert!(usage.peak_memory_bytes > 0 && usage.counters.iter().any(|c| c.name == "input_bytes_read" && c.value == 5));
+    assert!(usage.peak_memory_bytes > 0 && usage.counters.iter().any(|c| c.name == "input_read_bytes" && c.value == 5));
     assert!(outcome.started.is_some() && outcome.ended.is_some());
     for _ in 0..3 {
         assert_eq!(link.outcome().await, outcome);
