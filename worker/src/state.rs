@@ -196,8 +196,13 @@ impl State {
         let grace = offer::duration(cancel.grace.as_ref()).unwrap_or(GRACE).min(Duration::from_secs(60));
         match self.slots.get(&key) {
             Some(Slot::Running { .. }) => vec![Effect::Stop(key, Stop { failure: cancelled("cancelled"), grace })],
-            // Over, or never started: the next Sync says so.
-            Some(Slot::Done { .. }) | None => Vec::new(),
+            // Its outcome is said until it is answered.
+            Some(Slot::Done { .. }) => Vec::new(),
+            // The offer never arrived, or it is over and answered, which this does not change.
+            None => {
+                let reason = "it was not begun here before it was cancelled".to_owned();
+                vec![Effect::Send(Up::Reject(Reject { fence: cancel.fence.clone(), reason, soft: true }))]
+            }
         }
     }
 

@@ -171,7 +171,6 @@ fn messages_about_unknown_attempts_do_nothing() {
     let mut state = state();
     let other = Some(fence(3));
     for message in [
-        Down::Cancel(proto::Cancel { fence: other.clone(), grace: None }),
         Down::Commit(proto::Commit { fence: other.clone() }),
         Down::Commit(proto::Commit { fence: None }),
         Down::Refused(Refused { fence: other, reason: String::new() }),
@@ -179,6 +178,18 @@ fn messages_about_unknown_attempts_do_nothing() {
     ] {
         assert!(give(&mut state, message).is_empty());
     }
+}
+
+#[test]
+fn a_cancelled_attempt_whose_offer_never_arrived_is_answered() {
+    let mut state = state();
+    let cancel = || Down::Cancel(proto::Cancel { fence: Some(fence(3)), grace: None });
+    let effects = give(&mut state, cancel());
+    assert_eq!(rejection(&effects), ("it was not begun here before it was cancelled", true));
+    // One that ended is spoken of by its outcome alone.
+    give(&mut state, Down::Offer(offer(3)));
+    done(&mut state, 3, Instant::now());
+    assert!(give(&mut state, cancel()).is_empty());
 }
 
 #[test]

@@ -176,6 +176,24 @@ async fn r15_what_a_lost_attempt_left_goes_with_the_commit_of_a_later_one() {
     rig.stop().await;
 }
 
+/// A controller may die between storing an offer and sending it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_compose_whose_offer_never_arrived_can_be_cancelled() {
+    let rig = Rig::start().await;
+    let id = rig.submit().await;
+    let deaf = Worker::connect(&rig, "w1", 1, Does::Hears).await;
+    deaf.until_started("pkgset.repos").await;
+    let rig = rig.restart_after(|target| std::fs::remove_file(target.join(&id).join("COMPOSE_ID")).unwrap()).await;
+    let _deaf = Worker::connect(&rig, "w1", 1, Does::Hears).await;
+    let held = rig.handle().show(id.clone()).await.unwrap().summary.unwrap();
+    assert!(held.trouble.contains("cannot go on with "), "{held:?}");
+    rig.handle().cancel(id.clone()).await.unwrap();
+    let show = rig.ended(&id).await;
+    assert_eq!(rig::word(&show), api::ComposeStatus::Terminated);
+    assert!(show.jobs.iter().all(|job| job.state() == api::JobState::Cancelled), "{:?}", show.jobs);
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_dooms_at_once_and_a_retry_runs_nothing_else_again() {
     let rig = Rig::start().await;

@@ -10,7 +10,7 @@ use super::{Actor, now, trouble::Patience};
 use crate::{
     engine::{Command, Handle, live::Busy, points, submission},
     latest,
-    lifecycle::{Effect, Event, FailureClass, Output, Status, Usage},
+    lifecycle::{Effect, Event, FailureClass, JobState, Output, Status, Usage},
     publish::{self, PublishError, ReportedOutput},
     service::fence_to,
     volume,
@@ -91,6 +91,7 @@ impl Actor {
             Effect::CancelAttempt { fence } => {
                 let grace = Some(prost_types::Duration { seconds: CANCEL_GRACE, nanos: 0 });
                 let cancel = wire::Cancel { fence: wire_fence(&fence), grace };
+                self.expect_answer(&compose_id, fence);
                 self.send(fence.executor, Message::Cancel(cancel));
             }
             Effect::Verify { fence } => self.start_verify(&compose_id, fence),
@@ -141,9 +142,19 @@ impl Actor {
             traceparent,
             log: format!("top:{}", live.log_of(fence.job, fence.attempt)),
         };
-        let due = now().plus_millis(i64::try_from(self.timing.accept.as_millis()).unwrap_or(i64::MAX));
-        self.offers.insert((compose_id.to_owned(), fence), due);
+        self.offers.remove(&(compose_id.to_owned(), fence));
+        self.expect_answer(compose_id, fence);
         self.send(fence.executor, Message::Offer(offer));
+    }
+
+    /// The worker is to say within a while whether it has what it was offered: an offer that an earlier controller
+    /// stored may never have arrived.
+    fn expect_answer(&mut self, compose_id: &str, fence: Fence) {
+        let record = self.composes.get(compose_id).and_then(|live| live.compose.job(fence.job));
+        if record.is_some_and(|record| record.state == JobState::Offered && record.fence == Some(fence)) {
+            let due = now().plus_millis(i64::try_from(self.timing.accept.as_millis()).unwrap_or(i64::MAX));
+            self.offers.entry((compose_id.to_owned(), fence)).or_insert(due);
+        }
     }
 
     /// The worker removes what is staged when it hears this, so trees must have been moved first; until then it

@@ -13,7 +13,7 @@ use crate::{
         persist, points,
         workers::{Gone, Sender},
     },
-    lifecycle::{AttemptRecord, Event, FailureClass, JobState, Loss, Output, Usage},
+    lifecycle::{AttemptRecord, Effect, Event, FailureClass, JobState, Loss, Output, Usage},
     service::{fence_from, fence_to},
 };
 
@@ -210,18 +210,19 @@ impl Actor {
         self.send(executor, Answer::Desired(wire::Desired { fences }));
     }
 
-    /// Offers that were stored and perhaps never arrived.
+    /// Offers that were stored and perhaps never arrived; of what is to end, that it is to end.
     fn resend_offers(&mut self, executor: u64) {
-        let mut offers = Vec::new();
+        let mut effects = Vec::new();
         for (id, live) in &self.composes {
+            let stops = live.compose.is_stopping();
             for (_, record) in live.compose.numbered().filter(|(_, record)| record.state == JobState::Offered) {
-                if let Some(fence) = record.fence.filter(|fence| fence.executor == executor) {
-                    offers.push((id.clone(), fence));
-                }
+                let Some(fence) = record.fence.filter(|fence| fence.executor == executor) else { continue };
+                let effect = if stops { Effect::CancelAttempt { fence } } else { Effect::SendOffer { fence } };
+                effects.push((id.clone(), effect));
             }
         }
-        for (id, fence) in offers {
-            self.perform(id, crate::lifecycle::Effect::SendOffer { fence });
+        for (id, effect) in effects {
+            self.perform(id, effect);
         }
     }
 

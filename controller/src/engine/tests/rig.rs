@@ -235,6 +235,8 @@ pub(super) enum Does {
     Everything,
     /// Accepts and reports nothing.
     AcceptOnly,
+    /// As if no message to it arrived.
+    Hears,
     /// Does jobs of one kind and keeps silent about others.
     Only(&'static str),
     /// Fails one job.
@@ -250,12 +252,12 @@ struct Shared {
     refused: bool,
     /// Messages from the controller.
     heard: usize,
+    session: SessionId,
 }
 
 pub(super) struct Worker {
     shared: Arc<Mutex<Shared>>,
     handle: Handle,
-    session: SessionId,
     heart: CancellationToken,
 }
 
@@ -268,27 +270,32 @@ impl Worker {
     pub(super) async fn succeed(rig: &Rig, earlier: &Self, name: &str, incarnation: u64, job: &str) -> Self {
         earlier.vanish();
         let offer = earlier.shared.lock().unwrap().offers.get(job).cloned().unwrap();
-        rig.handle().disconnected(earlier.session).await;
+        rig.handle().disconnected(earlier.session()).await;
         let held = offer.fence.clone().into_iter().collect();
         let worker = Self::connect_with(rig, name, incarnation, Does::Everything, held).await;
         let outcome = work(&offer, Does::Everything, rig.target()).unwrap();
-        tell(&worker.handle, worker.session, session_request::Message::Outcome(outcome)).await;
+        tell(&worker.handle, worker.session(), session_request::Message::Outcome(outcome)).await;
         worker
     }
 
     async fn connect_with(rig: &Rig, name: &str, incarnation: u64, does: Does, held: Vec<wire::Fence>) -> Self {
         let (sender, receiver) = mpsc::channel(1024);
         let handle = rig.handle().clone();
-        let session = handle.connect_worker(wire::Hello { held, ..hello(name, incarnation) }, sender).await.unwrap();
-        let shared =
-            Arc::new(Mutex::new(Shared { does, started: vec![], offers: BTreeMap::new(), refused: false, heard: 0 }));
-        let worker = Self { shared, handle, session, heart: CancellationToken::new() };
+        let hello = hello(name, incarnation);
+        let session = handle.connect_worker(wire::Hello { held, ..hello.clone() }, sender).await.unwrap();
+        let (started, offers) = (vec![], BTreeMap::new());
+        let shared = Arc::new(Mutex::new(Shared { does, started, offers, refused: false, heard: 0, session }));
+        let worker = Self { shared, handle, heart: CancellationToken::new() };
         let (shared, handle, heart) = (Arc::clone(&worker.shared), worker.handle.clone(), worker.heart.clone());
         let target = rig.target().to_owned();
         worker.handle.tasks().spawn("test worker", async move {
-            heart.run_until_cancelled(serve(shared, handle, session, receiver, target)).await;
+            heart.run_until_cancelled(live(shared, handle, hello, receiver, target)).await;
         });
         worker
+    }
+
+    fn session(&self) -> SessionId {
+        self.shared.lock().unwrap().session
     }
 
     pub(super) fn started(&self) -> Vec<String> {
@@ -326,7 +333,7 @@ impl Worker {
             result: Some(wire::outcome::Result::Success(wire::Success::default())),
             ..wire::Outcome::default()
         };
-        tell(&self.handle, self.session, session_request::Message::Outcome(outcome)).await;
+        tell(&self.handle, self.session(), session_request::Message::Outcome(outcome)).await;
         let look = async {
             while !self.shared.lock().unwrap().refused {
                 tokio::task::yield_now().await;
@@ -359,19 +366,27 @@ pub(super) async fn tell(handle: &Handle, session: SessionId, message: session_r
     handle.worker_says(session, wire::SessionRequest { sequence: 0, message: Some(message) }).await;
 }
 
-async fn serve(
-    shared: Arc<Mutex<Shared>>,
-    handle: Handle,
-    session: SessionId,
-    mut receiver: mpsc::Receiver<Result<wire::SessionResponse, tonic::Status>>,
-    target: PathBuf,
-) {
+type Receiver = mpsc::Receiver<Result<wire::SessionResponse, tonic::Status>>;
+
+/// On a busy machine a heartbeat may come too late for the short lease of these tests: it connects again, as workers do.
+async fn live(shared: Arc<Mutex<Shared>>, handle: Handle, hello: wire::Hello, mut receiver: Receiver, target: PathBuf) {
+    loop {
+        let session = shared.lock().unwrap().session;
+        serve(&shared, &handle, session, receiver, &target).await;
+        let (sender, next) = mpsc::channel(1024);
+        let Ok(session) = handle.connect_worker(hello.clone(), sender).await else { return };
+        shared.lock().unwrap().session = session;
+        receiver = next;
+    }
+}
+
+async fn serve(shared: &Mutex<Shared>, handle: &Handle, session: SessionId, mut receiver: Receiver, target: &Path) {
     let mut heartbeat = tokio::time::interval(Duration::from_millis(50));
     loop {
         tokio::select! {
-            _ = heartbeat.tick() => tell(&handle, session, session_request::Message::Sync(wire::Sync::default())).await,
+            _ = heartbeat.tick() => tell(handle, session, session_request::Message::Sync(wire::Sync::default())).await,
             response = receiver.recv() => match response {
-                Some(Ok(response)) => answer(&shared, &handle, session, response, &target).await,
+                Some(Ok(response)) => answer(shared, handle, session, response, target).await,
                 _ => return,
             },
         }
@@ -394,6 +409,9 @@ async fn answer(
                 shared.offers.insert(offer.job_name.clone(), offer.clone());
                 shared.does
             };
+            if matches!(does, Does::Hears) {
+                return;
+            }
             let accept = wire::Accept { fence: offer.fence.clone() };
             tell(handle, session, session_request::Message::Accept(accept)).await;
             if let Some(outcome) = work(&offer, does, target) {
@@ -411,7 +429,7 @@ pub(super) fn work(offer: &wire::Offer, does: Does, target: &Path) -> Option<wir
     let outcome =
         |result| Some(wire::Outcome { fence: offer.fence.clone(), result: Some(result), ..Default::default() });
     match does {
-        Does::AcceptOnly => return None,
+        Does::AcceptOnly | Does::Hears => return None,
         Does::Only(kind) if !offer.job_name.starts_with(kind) => return None,
         Does::AllBut(name) if offer.job_name == name => {
             let failure =
