@@ -322,6 +322,8 @@ fn writer_options(options: &Options) -> WriterOptions {
         timestamp: metadata.timestamp,
         filelists_ext: metadata.filelists_ext,
         databases: metadata.databases.clone(),
+        // All are synced before they are put in place.
+        syncs_early: true,
         ..WriterOptions::default()
     }
 }

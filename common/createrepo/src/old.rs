@@ -54,18 +54,43 @@ pub(crate) struct OldPackage {
     pub(crate) facts: Facts,
 }
 
-/// What old metadata say of a task.
+impl OldPackage {
+    fn of_framed(record: RecordId, package: &PreviousPackage) -> Self {
+        Self {
+            record,
+            mtime: package.mtime,
+            size: package.size,
+            checksum: package.checksum.clone(),
+            base: package.location_base.clone(),
+            facts: Facts::from(package),
+        }
+    }
+}
+
+/// What old metadata say of a task. Small: a large repository has 75,000, most of which are in frames.
 #[derive(Clone, Debug)]
-enum Known {
+enum Known<'a> {
     Nothing,
-    One(OldPackage),
+    Framed(RecordId, &'a PreviousPackage),
+    Read(Box<OldPackage>),
     /// Sources disagree.
     Disputed,
 }
 
+impl Known<'_> {
+    /// Mtime, size and checksum of one package.
+    fn identity(&self) -> Option<(u64, u64, &Checksum)> {
+        match self {
+            Self::Framed(_, package) => Some((package.mtime, package.size, &package.checksum)),
+            Self::Read(package) => Some((package.mtime, package.size, &package.checksum)),
+            Self::Nothing | Self::Disputed => None,
+        }
+    }
+}
+
 /// Packages that can be taken over, by the numbers of tasks.
-pub(crate) struct OldPackages {
-    by_task: Vec<Known>,
+pub(crate) struct OldPackages<'a> {
+    by_task: Vec<Known<'a>>,
 }
 
 pub(crate) fn key(href: &str) -> &str {
@@ -106,7 +131,7 @@ pub(crate) fn are_there(sources: &[PathBuf]) -> bool {
     sources.iter().any(|path| has_repodata(path))
 }
 
-impl OldPackages {
+impl<'a> OldPackages<'a> {
     /// Nothing for so many tasks.
     pub(crate) fn none(tasks: usize) -> Self {
         Self { by_task: vec![Known::Nothing; tasks] }
@@ -118,7 +143,7 @@ impl OldPackages {
         sources: &[PathBuf],
         tasks: &[Task],
         options: &Options,
-        earlier: &Earlier,
+        earlier: &'a Earlier,
         records: &mut RecordsWriter,
         control: Control<'_>,
     ) -> Result<Self, Error> {
@@ -137,7 +162,7 @@ impl OldPackages {
             match loader.repository(path, records, control) {
                 Ok((found, named)) => {
                     known += named;
-                    found.into_iter().for_each(|(task, package)| packages.add(task, package));
+                    found.into_iter().for_each(|(task, package)| packages.add(task, Known::Read(Box::new(package))));
                 }
                 Err(error @ Error::Repository { .. }) => {
                     control.tell(Event::OldMetadataUnusable { path, error: &error });
@@ -150,15 +175,13 @@ impl OldPackages {
         Ok(packages)
     }
 
-    fn add(&mut self, task: usize, package: OldPackage) {
+    fn add(&mut self, task: usize, package: Known<'a>) {
         let known = &mut self.by_task[task];
-        let is_same =
-            |one: &OldPackage| (one.mtime, one.size, &one.checksum) == (package.mtime, package.size, &package.checksum);
-        *known = match std::mem::replace(known, Known::Disputed) {
-            Known::Nothing => Known::One(package),
-            Known::One(one) if is_same(&one) => Known::One(one),
-            Known::One(_) | Known::Disputed => Known::Disputed,
-        };
+        match known {
+            Known::Nothing => *known = package,
+            one if one.identity() == package.identity() => {}
+            _ => *known = Known::Disputed,
+        }
     }
 
     /// Several tasks may have one location; packages were found for one of them.
@@ -177,7 +200,8 @@ impl OldPackages {
     /// The package of old metadata that is this task's file. It is given once.
     pub(crate) fn take(&mut self, task: usize) -> Option<OldPackage> {
         match std::mem::replace(self.by_task.get_mut(task)?, Known::Nothing) {
-            Known::One(package) => Some(package),
+            Known::Framed(record, package) => Some(OldPackage::of_framed(record, package)),
+            Known::Read(package) => Some(*package),
             Known::Nothing | Known::Disputed => None,
         }
     }
@@ -232,7 +256,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     /// Adds packages of a repository in frames. Returns how many have the name of a task's file.
-    fn framed(&self, framed: &Framed, packages: &mut OldPackages) -> usize {
+    fn framed<'a>(&self, framed: &'a Framed, packages: &mut OldPackages<'a>) -> usize {
         let (mut next, mut named) = (0, 0);
         for (number, package) in framed.previous.packages().iter().enumerate() {
             let Some(task) = self.places.find(&package.location_href, &mut next) else {
@@ -240,18 +264,9 @@ impl Loader<'_> {
                 continue;
             };
             named += 1;
-            if !self.is_same(task, package.size, package.mtime, &package.checksum) {
-                continue;
+            if self.is_same(task, package.size, package.mtime, &package.checksum) {
+                packages.add(task, Known::Framed(framed.id(number), package));
             }
-            let taken = OldPackage {
-                record: framed.id(number),
-                mtime: package.mtime,
-                size: package.size,
-                checksum: package.checksum.clone(),
-                base: package.location_base.clone(),
-                facts: Facts::from(package),
-            };
-            packages.add(task, taken);
         }
         named
     }

@@ -44,7 +44,7 @@ pub(crate) struct Packages {
 /// Takes over what can be taken over, reads the rest, and adds the records of what it read.
 pub(crate) fn gather(
     tasks: &[Task],
-    mut old: OldPackages,
+    mut old: OldPackages<'_>,
     options: &Options,
     cache: Option<&Cache>,
     records: &mut RecordsWriter,

@@ -301,9 +301,25 @@ fn href(relative: &str, options: &LocationOptions) -> Option<String> {
 }
 
 impl Tasks {
+    fn sort(&mut self) {
+        // Numbers are sorted, which are short, by beginnings of names, which mostly decide.
+        let beginning = |task: &Task| {
+            let (name, mut bytes) = (task.name().as_bytes(), [0; 16]);
+            let length = name.len().min(bytes.len());
+            bytes[..length].copy_from_slice(&name[..length]);
+            u128::from_be_bytes(bytes)
+        };
+        let mut numbers: Vec<(u128, usize)> =
+            self.packages.iter().enumerate().map(|(number, task)| (beginning(task), number)).collect();
+        let rest = |number: usize| (self.packages[number].order(), number);
+        numbers.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
+        let mut packages: Vec<Option<Task>> = std::mem::take(&mut self.packages).into_iter().map(Some).collect();
+        self.packages = numbers.into_iter().filter_map(|(_, number)| packages[number].take()).collect();
+    }
+
     /// Puts packages in order, by file name and then directory, bytewise; refuses clashes.
     pub(crate) fn arrange(&mut self, clashes: Clashes) -> Result<(), Error> {
-        self.packages.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.sort();
         if clashes == Clashes::Keep {
             return Ok(());
         }
@@ -352,7 +368,7 @@ fn normal(path: &str) -> String {
 }
 
 fn is_normal(path: &str) -> bool {
-    !path.split('/').any(|part| matches!(part, "" | "." | ".."))
+    !path.as_bytes().split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b".."))
 }
 
 /// Whether two paths lead to one file.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::digest::DynDigest;
@@ -141,7 +142,7 @@ impl Hasher {
 
     /// Returns the checksum of all bytes added.
     pub fn finish(self) -> Checksum {
-        Checksum { kind: self.kind, hex: to_hex(&self.inner.finalize()) }
+        Checksum { kind: self.kind, hex: to_hex(&self.inner.finalize()).into() }
     }
 }
 
@@ -156,7 +157,8 @@ impl fmt::Debug for Hasher {
 #[serde(try_from = "Unchecked", into = "Unchecked")]
 pub struct Checksum {
     kind: ChecksumType,
-    hex: String,
+    /// Shared: an update has each of them in several lists.
+    hex: Arc<str>,
 }
 
 /// The stored form of a checksum, before its digits were looked at.
@@ -176,7 +178,7 @@ impl TryFrom<Unchecked> for Checksum {
 
 impl From<Checksum> for Unchecked {
     fn from(checksum: Checksum) -> Self {
-        Self { kind: checksum.kind, hex: checksum.hex }
+        Self { kind: checksum.kind, hex: checksum.hex.as_ref().to_owned() }
     }
 }
 
@@ -191,7 +193,8 @@ impl Checksum {
         if hex.len() != kind.hex_len() || digits != hex.len() {
             return Err(ChecksumError::BadDigits { kind, text: hex.chars().take(140).collect() });
         }
-        Ok(Self { kind, hex: hex.to_ascii_lowercase() })
+        let is_lower = !hex.bytes().any(|digit| digit.is_ascii_uppercase());
+        Ok(Self { kind, hex: if is_lower { hex.into() } else { hex.to_ascii_lowercase().into() } })
     }
 
     /// Returns the type.

@@ -87,15 +87,14 @@ pub(crate) const fn usual_packages(file: MetadataFile) -> usize {
     }
 }
 
-/// What decides on cuts: two hashes for each package, in the order of the file.
-pub(crate) struct Cuts {
-    places: Vec<(u64, u64)>,
+/// What decides on cuts: the locations, in the order of the file, and a hash of each name.
+pub(crate) struct Cuts<'a> {
+    places: Vec<(u64, &'a str)>,
 }
 
-impl Cuts {
-    pub(crate) fn new<'a>(locations: impl Iterator<Item = &'a str>) -> Self {
-        let places = locations.map(|location| (name_hash(location), hash(&[location]))).collect();
-        Self { places }
+impl<'a> Cuts<'a> {
+    pub(crate) fn new(locations: impl Iterator<Item = &'a str>) -> Self {
+        Self { places: locations.map(|location| (name_hash(location), location)).collect() }
     }
 
     /// The first package of each frame of a file, in ascending order.
@@ -116,7 +115,8 @@ impl Cuts {
             }
             // Nearest to the middle where hashes are equal, as those of a location that stands there many times.
             let middle = start + (end - start) / 2;
-            let Some(cut) = (start + 1..end).min_by_key(|at| (places[*at].1, at.abs_diff(middle))) else { continue };
+            let rank = |at: &usize| (hash(&[places[*at].1]), at.abs_diff(middle));
+            let Some(cut) = (start + 1..end).min_by_key(rank) else { continue };
             starts.push(cut);
             open.extend([(start, cut), (cut, end)]);
         }

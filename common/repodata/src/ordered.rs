@@ -14,21 +14,37 @@ struct State<T, E> {
     ready: BTreeMap<usize, Result<T, E>>,
     waiting: usize,
     stopped: bool,
+    /// Makers that wait for room.
+    idle: usize,
+    /// The item that the taker waits for.
+    awaited: Option<usize>,
 }
 
+impl<T, E> State<T, E> {
+    /// Whether another item may be begun.
+    fn has_room(&self, threads: usize) -> bool {
+        let ahead = self.next - self.taken;
+        ahead == 0 || (ahead < threads * AHEAD && self.waiting < WAITING)
+    }
+}
+
+/// To wake somebody is a system call, also if nobody sleeps: it is done for those alone that can go on.
 struct Shared<T, E> {
     state: Mutex<State<T, E>>,
-    changed: Condvar,
+    /// For makers.
+    room: Condvar,
+    /// For the taker.
+    made: Condvar,
 }
 
 impl<T, E> Shared<T, E> {
     fn lock(&self) -> MutexGuard<'_, State<T, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State<T, E>>) -> MutexGuard<'a, State<T, E>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
+fn wait<'a, S>(changed: &Condvar, state: MutexGuard<'a, S>) -> MutexGuard<'a, S> {
+    changed.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stops the others when a thread ends, however it does.
@@ -37,7 +53,8 @@ struct Stop<'a, T, E>(&'a Shared<T, E>);
 impl<T, E> Drop for Stop<'_, T, E> {
     fn drop(&mut self) {
         self.0.lock().stopped = true;
-        self.0.changed.notify_all();
+        self.0.room.notify_all();
+        self.0.made.notify_all();
     }
 }
 
@@ -54,8 +71,9 @@ pub(crate) fn ordered<T: Send, E: Send>(
     if threads < 2 || count < 2 {
         return (0..count).try_for_each(|number| take(make(number)?));
     }
-    let state = State { next: 0, taken: 0, ready: BTreeMap::new(), waiting: 0, stopped: false };
-    let shared = Shared { state: Mutex::new(state), changed: Condvar::new() };
+    let ready = BTreeMap::new();
+    let state = State { next: 0, taken: 0, ready, waiting: 0, stopped: false, idle: 0, awaited: None };
+    let shared = Shared { state: Mutex::new(state), room: Condvar::new(), made: Condvar::new() };
     let size_of = |item: &Result<T, E>| item.as_ref().map_or(0, &size);
     let work = || {
         loop {
@@ -64,11 +82,12 @@ pub(crate) fn ordered<T: Send, E: Send>(
                 if state.stopped || state.next >= count {
                     return;
                 }
-                let ahead = state.next - state.taken;
-                if ahead == 0 || (ahead < threads * AHEAD && state.waiting < WAITING) {
+                if state.has_room(threads) {
                     break state.next;
                 }
-                state = shared.wait(state);
+                state.idle += 1;
+                state = wait(&shared.room, state);
+                state.idle -= 1;
             };
             state.next += 1;
             drop(state);
@@ -78,8 +97,11 @@ pub(crate) fn ordered<T: Send, E: Send>(
             let mut state = shared.lock();
             state.waiting += size_of(&item);
             state.ready.insert(number, item);
+            let is_awaited = state.awaited == Some(number);
             drop(state);
-            shared.changed.notify_all();
+            if is_awaited {
+                shared.made.notify_one();
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -97,12 +119,17 @@ pub(crate) fn ordered<T: Send, E: Send>(
                 if state.stopped {
                     return Ok(());
                 }
-                state = shared.wait(state);
+                state.awaited = Some(number);
+                state = wait(&shared.made, state);
             };
+            state.awaited = None;
             state.waiting -= size_of(&item);
             state.taken = number + 1;
+            let has_room = state.idle > 0 && state.has_room(threads);
             drop(state);
-            shared.changed.notify_all();
+            if has_room {
+                shared.room.notify_all();
+            }
             take(item?)?;
         }
         Ok(())

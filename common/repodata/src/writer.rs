@@ -153,6 +153,9 @@ pub struct WriterOptions {
     pub databases: Option<DatabaseOptions>,
     /// Whether the caller knows that no two entries have the same name, EVR and architecture. Noted in the index of frames.
     pub distinct: bool,
+    /// Whether large metadata files are brought to the disk while they are written, for callers who sync them all in the
+    /// end: little is left to be waited for then.
+    pub syncs_early: bool,
     /// Threads that compress.
     pub threads: usize,
 }
@@ -174,6 +177,7 @@ impl Default for WriterOptions {
             filelists_ext: false,
             databases: None,
             distinct: false,
+            syncs_early: false,
             threads: 3,
         }
     }
@@ -481,7 +485,7 @@ struct Context<'a> {
     repodata: &'a Path,
     source: &'a dyn FragmentSource,
     order: &'a [&'a Entry],
-    cuts: Cuts,
+    cuts: Cuts<'a>,
     options: &'a WriterOptions,
     timestamp: u64,
 }

@@ -110,9 +110,10 @@ pub(super) fn is_package(part: &[u8], package: &PreviousPackage) -> bool {
 pub(super) fn packages(text: &[u8], count: u32) -> Result<Vec<PreviousPackage>, &'static str> {
     let ends = ends(text, count as usize).ok_or("a frame has another number of packages")?;
     let mut start = 0;
+    let mut nevra = String::new();
     let mut found = Vec::with_capacity(ends.len());
     for end in ends {
-        let package = Found::read(&text[start..end]).and_then(Found::package);
+        let package = Found::read(&text[start..end]).and_then(|found| found.package(&mut nevra));
         found.push(package.ok_or("a package is not in the form of this program")?);
         start = end;
     }
@@ -144,15 +145,19 @@ impl<'a> Found<'a> {
         Some(Self { name, arch, epoch, version, release, kind, checksum, mtime, build_time, size, base, href })
     }
 
-    fn package(self) -> Option<PreviousPackage> {
+    /// `nevra` is where its NEVRA is put together.
+    fn package(self, nevra: &mut String) -> Option<PreviousPackage> {
+        use std::fmt::Write as _;
         let Self { name, arch, epoch, version, release, kind, checksum, mtime, build_time, size, base, href } = self;
+        nevra.clear();
+        write!(nevra, "{name}-{epoch}:{version}-{release}.{arch}").ok()?;
         Some(PreviousPackage {
             location_href: href.into_owned(),
             location_base: base.map(Cow::into_owned),
             size,
             mtime,
             checksum: Checksum::new(kind, &checksum).ok()?,
-            nevra: format!("{name}-{epoch}:{version}-{release}.{arch}").into(),
+            nevra: nevra.as_str().into(),
             build_time,
         })
     }
@@ -183,8 +188,13 @@ impl<'a> Input<'a> {
 
     /// What is before a text, without escapes; there is no markup in it.
     fn until(&mut self, text: &str) -> Option<Cow<'a, str>> {
-        let end = memchr::memchr2(b'<', b'"', self.0)?;
-        let value = unescaped(std::str::from_utf8(&self.0[..end]).ok()?)?;
+        let mut end = memchr::memchr3(b'<', b'"', b'&', self.0)?;
+        let is_escaped = self.0[end] == b'&';
+        if is_escaped {
+            end = memchr::memchr2(b'<', b'"', self.0)?;
+        }
+        let value = std::str::from_utf8(&self.0[..end]).ok()?;
+        let value = if is_escaped { unescaped(value)? } else { Cow::Borrowed(value) };
         self.0 = &self.0[end..];
         self.expect(text)?;
         Some(value)

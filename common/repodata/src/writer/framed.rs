@@ -55,7 +55,7 @@ pub(super) fn write(
         pack(text, entries.len())
     };
     let mut output = Output {
-        file: HashedFile::create(path, options.checksum_type).map_err(|source| io("create", source))?,
+        file: HashedFile::create(path, options).map_err(|source| io("create", source))?,
         open: options.checksum_type.hasher(),
         totals: Totals::new(options.checksum_type),
         frames: Some(Vec::with_capacity(starts.len() + 2)),
@@ -65,7 +65,7 @@ pub(super) fn write(
     // Filelists are three quarters of all text, and their hash, which one thread makes, takes longest of all where little
     // is compressed: the others, where they are made at the same time, must not keep it from its processor.
     let threads = match file {
-        MetadataFile::Primary | MetadataFile::Other if context.at_once() > 1 => (options.threads / 2).max(1),
+        MetadataFile::Primary if context.at_once() > 1 => (options.threads / 2).max(1),
         _ => options.threads,
     };
     ordered(threads, starts.len() + 2, make, size, take)?;

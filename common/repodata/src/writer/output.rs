@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::{FileWork, WriterOptions};
@@ -20,6 +21,7 @@ pub(super) struct Output {
 /// A file whose bytes are hashed as they are written.
 pub(super) struct HashedFile {
     file: File,
+    syncer: Option<Syncer>,
     checksum: Hasher,
     /// SHA-256 for the manifest, when the metadata uses another type.
     sha256: Option<Hasher>,
@@ -47,7 +49,7 @@ impl Totals {
 impl Output {
     pub(super) fn create(path: &Path, compression: Compression, options: &WriterOptions) -> io::Result<Self> {
         let kind = options.checksum_type;
-        let file = HashedFile::create(path, kind)?;
+        let file = HashedFile::create(path, options)?;
         let encoder = compression.encoder(file, options.gzip_level, options.threads)?;
         Ok(Self { open: kind.hasher(), open_size: 0, encoder, kind })
     }
@@ -70,14 +72,19 @@ impl Output {
 }
 
 impl HashedFile {
-    pub(super) fn create(path: &Path, kind: ChecksumType) -> io::Result<Self> {
+    pub(super) fn create(path: &Path, options: &WriterOptions) -> io::Result<Self> {
+        let kind = options.checksum_type;
         let sha256 = (kind != ChecksumType::Sha256).then(|| ChecksumType::Sha256.hasher());
-        Ok(Self { file: File::create_new(path)?, checksum: kind.hasher(), sha256, size: 0 })
+        let syncer = options.syncs_early.then(Syncer::default);
+        Ok(Self { file: File::create_new(path)?, syncer, checksum: kind.hasher(), sha256, size: 0 })
     }
 
     /// Sets the file's time and says what is in it; `totals` knows about the text by now.
     pub(super) fn finish(self, timestamp: u64, totals: &mut Totals) -> io::Result<()> {
         self.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(timestamp))?;
+        if let Some(syncer) = self.syncer {
+            syncer.finish(&self.file)?;
+        }
         totals.checksum = self.checksum.finish();
         let twice = self.sha256.is_some();
         totals.sha256 = self.sha256.map_or_else(|| totals.checksum.clone(), Hasher::finish);
@@ -95,10 +102,58 @@ impl Write for HashedFile {
             sha256.update(&bytes[..written]);
         }
         self.size += written as u64;
+        if let Some(syncer) = &mut self.syncer {
+            syncer.wrote(&self.file, written)?;
+        }
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Bytes after which what was written is brought to the disk.
+const SYNCED: usize = 8 << 20;
+
+/// Brings a file to the disk while it is written: its thread waits for the disk, and the processor has other work.
+#[derive(Default)]
+struct Syncer {
+    /// Bytes that were written since it was last begun.
+    written: usize,
+    /// What is under way, from the first time on.
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Syncer {
+    fn wrote(&mut self, file: &File, bytes: usize) -> io::Result<()> {
+        self.written += bytes;
+        let is_free = self.syncing.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.written < SYNCED || !is_free {
+            return Ok(());
+        }
+        self.join()?;
+        self.written = 0;
+        let file = file.try_clone()?;
+        self.syncing = Some(std::thread::spawn(move || file.sync_data()));
+        Ok(())
+    }
+
+    /// An error is told once by the system: whoever meets it has to pass it on.
+    fn join(&mut self) -> io::Result<()> {
+        match self.syncing.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(synced)) => synced,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// The rest of a large file. Small ones cost least together with others.
+    fn finish(mut self, file: &File) -> io::Result<()> {
+        if self.syncing.is_none() {
+            return Ok(());
+        }
+        self.join()?;
+        file.sync_data()
     }
 }
