@@ -31,6 +31,7 @@ use tutti_rpm::Package;
 
 use crate::checksum::{Checksum, ChecksumType, to_hex};
 use crate::codec::{DecodeError, Decoder, Encoder};
+use crate::compression::{Compression, Unpacker};
 use crate::fragment::Fragment;
 use crate::record::{FileIdentity, Record, Wanted, decode_facts, decode_wanted};
 use crate::records::{
@@ -342,6 +343,7 @@ impl<'a> Prefix<'a> {
     /// When that cannot be read or unpacked.
     pub(crate) fn streams(&self) -> Result<[Stream; STREAMS], RecordsError> {
         let mut streams: [Stream; STREAMS] = Default::default();
+        let unpacker = Unpacker::new(Compression::Zstd);
         let Some((last, before)) = self.chain.split_last() else { return Ok(streams) };
         let in_last = self.records - before.iter().map(|segment| segment.records.len()).sum::<usize>();
         let Some((_, parts)) = in_last.checked_sub(1).and_then(|number| last.records.get(number)) else {
@@ -356,8 +358,8 @@ impl<'a> Prefix<'a> {
             let unknown = || self.damaged("a record names an unknown block".to_owned());
             let place = last.places[number].get(part.block as usize).ok_or_else(unknown)?;
             let unpacked = match &place.own {
-                Some(packed) => unpack(&place.block, packed),
-                None => unpack(&place.block, &self.read(&place.block)?),
+                Some(packed) => unpack(&unpacker, &place.block, packed),
+                None => unpack(&unpacker, &place.block, &self.read(&place.block)?),
             };
             stream.pending = unpacked.map_err(|what| self.damaged(what))?;
             stream.pending.truncate((part.offset + part.length) as usize);
@@ -375,13 +377,15 @@ pub struct Checkpoints {
     segments: Vec<Segment>,
     by_locator: HashMap<LocatorId, Taken>,
     kept: u64,
+    unpacker: Unpacker,
     cache: Mutex<BlockCache>,
 }
 
 impl Checkpoints {
     /// None yet.
     pub fn new(owner: [u8; 32]) -> Self {
-        Self { owner, segments: Vec::new(), by_locator: HashMap::new(), kept: 0, cache: Mutex::default() }
+        let unpacker = Unpacker::new(Compression::Zstd);
+        Self { owner, segments: Vec::new(), by_locator: HashMap::new(), kept: 0, unpacker, cache: Mutex::default() }
     }
 
     /// Number of files that are known.
@@ -560,8 +564,8 @@ impl Checkpoints {
         let io = |source| RecordsError::Io { action: "read", path: segment.path.clone(), source };
         let read = || read_at(&segment.data, place.block.offset, u64::from(place.block.packed)).map_err(io);
         let unpacked = match &place.own {
-            Some(packed) => unpack(&place.block, packed),
-            None => unpack(&place.block, &read()?),
+            Some(packed) => unpack(&self.unpacker, &place.block, packed),
+            None => unpack(&self.unpacker, &place.block, &read()?),
         };
         let block = Arc::new(unpacked.map_err(damaged)?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);

@@ -158,7 +158,7 @@ impl Unpacker {
         Self { compression, idle: Mutex::default() }
     }
 
-    /// Decompresses what [`Compression::frame`] made of a text of this length.
+    /// Decompresses one frame, such as [`Compression::frame`] makes, of a text of this length.
     ///
     /// # Errors
     /// When it is damaged, or its text has another length.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tutti_rpm::Package;
 
 use crate::codec::{DecodeError, Decoder};
+use crate::compression::{Compression, Unpacker};
 use crate::fragment::{
     CHANGELOG_START, Fill, Fragment, Fragments, MetadataFile, has_digests, render_encoded, without_digests,
 };
@@ -72,6 +73,7 @@ pub struct RecordsReader {
     file: File,
     blocks: [Vec<Block>; STREAMS],
     parts: Vec<[Part; STREAMS]>,
+    unpacker: Unpacker,
     caches: [BlockCache; STREAMS],
 }
 
@@ -97,7 +99,8 @@ impl RecordsReader {
             return Err(damaged("the checksum of its index does not match"));
         }
         let (blocks, parts) = decode_index(&bytes, records, index.offset).map_err(|error| damaged(error.0))?;
-        Ok(Self { path, file, blocks, parts, caches: Default::default() })
+        let unpacker = Unpacker::new(Compression::Zstd);
+        Ok(Self { path, file, blocks, parts, unpacker, caches: Default::default() })
     }
 
     /// Returns the path that was opened.
@@ -188,21 +191,17 @@ impl RecordsReader {
         let block = self.blocks[stream][number as usize];
         let io = |source| RecordsError::Io { action: "read", path: self.path.clone(), source };
         let packed = read_at(&self.file, block.offset, u64::from(block.packed)).map_err(io)?;
-        unpack(&block, &packed).map_err(|what| self.damaged(what))
+        unpack(&self.unpacker, &block, &packed).map_err(|what| self.damaged(what))
     }
 }
 
 /// The bytes of a block, if they are those that the index knows.
-pub(crate) fn unpack(block: &Block, packed: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn unpack(unpacker: &Unpacker, block: &Block, packed: &[u8]) -> Result<Vec<u8>, String> {
     if Sha256::digest(packed)[..] != block.sha256 {
         return Err(format!("the checksum of the block at byte {} does not match", block.offset));
     }
-    let raw = zstd::bulk::decompress(packed, block.raw as usize)
-        .map_err(|error| format!("the block at byte {}: {error}", block.offset))?;
-    if raw.len() != block.raw as usize {
-        return Err(format!("the block at byte {} has the wrong length", block.offset));
-    }
-    Ok(raw)
+    let raw = unpacker.unpack(packed, block.raw as usize);
+    raw.map_err(|error| format!("the block at byte {}: {error}", block.offset))
 }
 
 impl FragmentSource for RecordsReader {

@@ -1,8 +1,11 @@
 //! Compiles packages into a universe.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tutti_rpm::evr::SortKey;
 use tutti_rpm::{Dependency, Evr, Package, Sense};
 
@@ -10,30 +13,60 @@ use super::encode::{HEADER, MAGIC, count, pack, push, push_all, push_strings};
 use super::files::{self, split};
 use super::{FORMAT, NONE, UniverseError, checksum, requires};
 
-/// Strings in the order in which they came.
+/// Strings in the order in which they came. Most come once, and there are a million: they stand in one text.
 #[derive(Debug, Default)]
-struct Interner(HashMap<Box<str>, u32, RandomState>);
+struct Interner {
+    text: String,
+    /// Where each string ends.
+    ends: Vec<usize>,
+    /// Hashes and ids.
+    ids: HashTable<(u64, u32)>,
+    state: RandomState,
+}
+
+/// The string of an id.
+fn string<'a>(text: &'a str, ends: &[usize], id: u32) -> &'a str {
+    let id = id as usize;
+    let start = id.checked_sub(1).map_or(0, |before| ends[before]);
+    &text[start..ends[id]]
+}
 
 impl Interner {
-    fn id(&mut self, text: &str) -> u32 {
-        if let Some(id) = self.0.get(text) {
-            return *id;
-        }
-        let id = self.0.len() as u32;
-        self.0.insert(text.into(), id);
+    fn id(&mut self, wanted: &str) -> u32 {
+        let hash = self.state.hash_one(wanted);
+        let (text, ends) = (&self.text, &self.ends);
+        let is_it = |known: &(u64, u32)| known.0 == hash && string(text, ends, known.1) == wanted;
+        let entry = match self.ids.entry(hash, is_it, |known| known.0) {
+            Entry::Occupied(known) => return known.get().1,
+            Entry::Vacant(entry) => entry,
+        };
+        let id = self.ends.len() as u32;
+        entry.insert((hash, id));
+        self.text.push_str(wanted);
+        self.ends.push(self.text.len());
         id
     }
 
     /// Returns the sorted strings, and for each id that was given out its place among them.
     fn sorted(&self) -> (Vec<&str>, Vec<u32>) {
-        let mut all: Vec<(&str, u32)> = self.0.iter().map(|(text, id)| (&**text, *id)).collect();
-        all.sort_unstable();
+        let get = |id: u32| string(&self.text, &self.ends, id);
+        // By beginnings, which mostly decide.
+        let mut all: Vec<(u128, u32)> = (0..self.ends.len() as u32).map(|id| (beginning(get(id)), id)).collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| get(a.1).cmp(get(b.1))));
         let mut places = vec![0; all.len()];
         for (place, (_, id)) in all.iter().enumerate() {
             places[*id as usize] = place as u32;
         }
-        (all.into_iter().map(|(text, _)| text).collect(), places)
+        (all.into_iter().map(|(_, id)| get(id)).collect(), places)
     }
+}
+
+/// The first bytes of a text, in an order that is that of the texts or equal.
+fn beginning(text: &str) -> u128 {
+    let mut bytes = [0; 16];
+    let length = text.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u128::from_be_bytes(bytes)
 }
 
 /// Epoch, version, release: strings by id.
