@@ -17,7 +17,7 @@ mod trouble;
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 pub use chain::chain;
 pub use claim::{Claim, claim_dir};
@@ -68,6 +68,21 @@ pub fn hard_link(original: &Path, link: &Path) -> io::Result<()> {
     match fs::hard_link(original, link) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let file = identity(&fs::symlink_metadata(original)?);
+            if is_same(link, file) { Ok(()) } else { Err(error) }
+        }
+        other => other,
+    }
+}
+
+/// As [`hard_link`], of the file that a symbolic link leads to.
+///
+/// # Errors
+/// Those of `linkat`.
+pub fn hard_link_followed(original: &Path, link: &Path) -> io::Result<()> {
+    let linked = rustix::fs::linkat(CWD, original, CWD, link, AtFlags::SYMLINK_FOLLOW);
+    match linked.map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = identity(&fs::metadata(original)?);
             if is_same(link, file) { Ok(()) } else { Err(error) }
         }
         other => other,
@@ -161,6 +176,10 @@ mod tests {
         symlink(Path::new("a"), &path("l")).unwrap();
         symlink(Path::new("a"), &path("l")).unwrap();
         assert!(symlink(Path::new("b"), &path("l")).is_err(), "another target");
+        hard_link_followed(&path("l"), &path("f")).unwrap();
+        hard_link_followed(&path("l"), &path("f")).unwrap();
+        assert!(is_same(&path("f"), identity(&fs::metadata(&a).unwrap())));
+        assert!(hard_link_followed(&path("l"), &c).is_err(), "another file");
         assert!(ensure_dir(&path("d")).unwrap());
         assert!(!ensure_dir(&path("d")).unwrap());
         assert!(ensure_dir(&c).is_err() && ensure_dir(&path("l")).is_err());

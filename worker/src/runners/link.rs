@@ -1,7 +1,7 @@
 //! `link`: places packages below `Packages/`.
 //!
-//! What is placed is what the package set saw: size and mtime of each source are compared first, and a link is a link to
-//! that very inode. On NFS a lost reply makes a link that was made report EEXIST; the inode decides.
+//! What is placed is what the package set saw: its size and mtime are compared, those of a hard link behind it, as it is
+//! the very file. On NFS a lost reply makes a link that was made report EEXIST; the inode decides.
 
 use std::{
     collections::BTreeMap,
@@ -126,46 +126,53 @@ fn put(
     item: &Item,
 ) -> Result<Entry, RunnerError> {
     let Item { place, package, source } = item;
-    check(source, package)?;
     let staged = tree.join(place);
     context.counters.add("packages", 1);
     let link = match link_type {
-        LinkType::Hardlink => {
-            hard_link(source, &staged).map_err(|error| cannot_link(source, &staged, error))?;
-            None
-        }
-        LinkType::HardlinkOrCopy => {
-            match hard_link(source, &staged) {
-                Err(error) if is_cross_device(&error) => context.place_copy(source, &staged)?,
-                other => other.map_err(|error| cannot_link(source, &staged, error))?,
+        LinkType::Hardlink | LinkType::HardlinkOrCopy => {
+            match tutti_files::hard_link_followed(source, &staged) {
+                Ok(()) => {}
+                Err(error) => {
+                    check(source, package)?;
+                    if link_type == LinkType::Hardlink || !is_cross_device(&error) {
+                        return Err(cannot_link(source, &staged, error));
+                    }
+                    context.place_copy(source, &staged)?;
+                }
             }
             None
         }
         LinkType::Copy => {
+            check(source, package)?;
             context.place_copy(source, &staged)?;
             None
         }
         LinkType::Symlink => {
+            check(source, package)?;
             let directory = target.join(place);
             Some(relative(directory.parent().unwrap_or(target), source))
         }
-        LinkType::AbspathSymlink => Some(source.clone()),
+        LinkType::AbspathSymlink => {
+            check(source, package)?;
+            Some(source.clone())
+        }
     };
-    let Some(link) = link else { return placed_entry(place, package, &staged) };
+    let Some(link) = link else { return placed_entry(item, &staged) };
     tutti_files::symlink(&link, &staged)
         .or_fail(FailureClass::Tool, || format!("failed to make the link {}", staged.display()))?;
     let text = link.to_str().ok_or_else(|| RunnerError::input(format!("path {link:?} is not UTF-8")))?;
     Ok(Entry { path: place.clone(), kind: EntryKind::Symlink.into(), source: text.to_owned(), ..Entry::default() })
 }
 
-fn placed_entry(place: &str, package: &PackageEntry, staged: &Path) -> Result<Entry, RunnerError> {
+fn placed_entry(item: &Item, staged: &Path) -> Result<Entry, RunnerError> {
+    let Item { place, package, source } = item;
     let metadata = fs::symlink_metadata(staged)
         .or_fail(FailureClass::Infra, || format!("failed to look at {}", staged.display()))?;
     if (metadata.len(), metadata.mtime()) != (package.size, package.mtime) {
-        return Err(changed(&package.path, package, &metadata));
+        return Err(changed(source, package, &metadata));
     }
     Ok(Entry {
-        path: place.to_owned(),
+        path: place.clone(),
         kind: EntryKind::Package.into(),
         size: package.size,
         mode: metadata.permissions().mode() & 0o7777,
@@ -176,40 +183,29 @@ fn placed_entry(place: &str, package: &PackageEntry, staged: &Path) -> Result<En
 }
 
 /// Fails unless the source is what the package set saw.
-fn check(source: &Path, package: &PackageEntry) -> Result<fs::Metadata, RunnerError> {
+fn check(source: &Path, package: &PackageEntry) -> Result<(), RunnerError> {
     let metadata = fs::metadata(source).map_err(|error| {
         let cause = format!("failed to look at the package {}", source.display());
         let class = if error.kind() == io::ErrorKind::NotFound { FailureClass::Input } else { FailureClass::Infra };
         RunnerError::caused_by(class, cause, error).with_hint("keep repositories unchanged until a compose is done")
     })?;
     if (metadata.len(), metadata.mtime()) == (package.size, package.mtime) {
-        Ok(metadata)
+        Ok(())
     } else {
-        Err(changed(&source.display().to_string(), package, &metadata))
+        Err(changed(source, package, &metadata))
     }
 }
 
-fn changed(path: &str, package: &PackageEntry, found: &fs::Metadata) -> RunnerError {
+fn changed(source: &Path, package: &PackageEntry, found: &fs::Metadata) -> RunnerError {
     RunnerError::input(format!(
-        "{path} changed while it was composed: size {} and mtime {}, the package set says {} and {}",
+        "{} changed while it was composed: size {} and mtime {}, the package set says {} and {}",
+        source.display(),
         found.len(),
         found.mtime(),
         package.size,
         package.mtime
     ))
     .with_hint("keep repositories unchanged until a compose is done, and start the compose again")
-}
-
-/// Links to the source's own inode, also if the source is a symbolic link.
-fn hard_link(source: &Path, staged: &Path) -> io::Result<()> {
-    let real;
-    let source = if fs::symlink_metadata(source)?.is_symlink() {
-        real = fs::canonicalize(source)?;
-        &real
-    } else {
-        source
-    };
-    tutti_files::hard_link(source, staged)
 }
 
 fn is_cross_device(error: &io::Error) -> bool {
