@@ -49,12 +49,13 @@ impl RecordsArgs {
 pub(crate) enum RecordsCommand {
     /// Count packs, records and bytes
     Stat(DirectoryArgs),
-    /// Read every record of every pack, and name packs that are damaged; status 1 if there is one
+    /// Read every record of every pack, and name packs that are damaged or cannot be read; status 1 if there is one
     Verify(DirectoryArgs),
     /// Remove records that no compose uses any more, and merge what is left of packs
     ///
     /// A compose uses the records of its packages as long as its directory exists. Composes may run meanwhile: packs are
-    /// taken from the list first and removed when the grace time is over, which must be longer than the longest job.
+    /// taken from the list first and removed when the grace time is over, which must be longer than the longest job. What
+    /// cannot be read for lack of rights, or because a disk or server fails, is left alone, and the status is 1.
     Gc(GcArgs),
 }
 
@@ -140,7 +141,7 @@ fn verify(args: &DirectoryArgs) -> Result<u8> {
             let pack = |report: &tutti_repodata::pack::PackReport| {
                 json!({
                     "name": report.name.to_string(), "bytes": report.bytes, "records": report.records,
-                    "problem": report.problem,
+                    "problem": report.problem, "damaged": report.damaged,
                 })
             };
             progress::print_json(&json!(reports.iter().map(pack).collect::<Vec<_>>()))?;
@@ -148,15 +149,19 @@ fn verify(args: &DirectoryArgs) -> Result<u8> {
         Format::Text => {
             for report in &reports {
                 match &report.problem {
-                    Some(problem) => outln!("damaged: {problem}")?,
+                    Some(problem) => outln!("{}: {problem}", if report.damaged { "damaged" } else { "unreadable" })?,
                     None => outln!("good: {} ({} records, {} bytes)", report.name, report.records, report.bytes)?,
                 }
             }
-            if bad > 0 {
+            let damaged = reports.iter().filter(|report| report.damaged).count();
+            if damaged > 0 {
                 outln!(
-                    "{bad} of {} packs are damaged; composes read their packages again, tutti records gc removes packs that cannot be opened",
+                    "{damaged} of {} packs are damaged: the next compose that needs their records reads those packages again and replaces them, tutti records gc removes what cannot be opened",
                     reports.len()
                 )?;
+            }
+            if bad > damaged {
+                outln!("{} of {} packs cannot be read now, and may be whole", bad - damaged, reports.len())?;
             }
         }
     }
@@ -173,7 +178,8 @@ fn collect(args: &GcArgs) -> Result<u8> {
         Format::Json => progress::print_json(&json!({
             "dry_run": args.dry_run, "kept": report.kept, "dropped": names(&report.dropped),
             "merged": names(&report.merged), "into": names(&report.into), "composes_forgotten": report.forgotten,
-            "files_removed": report.removed, "bytes_removed": report.removed_bytes, "problems": report.problems,
+            "files_removed": report.removed, "bytes_removed": report.removed_bytes, "left": report.left,
+            "problems": report.problems,
         }))?,
         Format::Text => outln!(
             "{}{} packs kept, {} unlisted, {} merged into {}; {} notes of removed composes; {} files ({:.1} MB) removed",
@@ -187,5 +193,5 @@ fn collect(args: &GcArgs) -> Result<u8> {
             report.removed_bytes as f64 / 1e6
         )?,
     }
-    Ok(0)
+    Ok(u8::from(report.left > 0))
 }

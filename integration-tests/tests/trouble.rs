@@ -553,6 +553,46 @@ fn r15_read_only_records_cost_only_a_second_reading() {
     assert!(compose.counted("rpm_files") == 0 && warnings(&compose).contains("Read-only"), "{}", warnings(&compose));
 }
 
+/// What may not be read may be whole, and in use.
+#[test]
+fn r15_gc_leaves_alone_what_it_may_not_read() {
+    if outside("r15_gc_leaves_alone_what_it_may_not_read") {
+        return;
+    }
+    let scratch = Scratch::new("r15-gc");
+    let (config, target) = (tiny(&scratch), scratch.join("target"));
+    let records = target.join(".tutti-records");
+    let gc = || {
+        let mut command = tutti(["records", "gc", "--grace", "0"]);
+        command.arg(&records);
+        // New ones are left alone in any case.
+        std::thread::sleep(Duration::from_millis(1100));
+        run(command)
+    };
+    let (first, _) = Run::default().compose(&config, &target, 0);
+    assert!(first.counted("rpm_files") > 0);
+    let named = |directory: &str, suffix: &str| {
+        let paths = fs::read_dir(records.join(directory)).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths = paths.filter(|path| path.is_file() && path.display().to_string().ends_with(suffix));
+        paths.next().unwrap()
+    };
+    for path in [named("packs", ".records"), named("packs", ".index"), named("uses", "")] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        let ended = gc().expect(1);
+        assert!(
+            ended.text().contains("Permission denied") && ended.stdout.contains("1 packs kept"),
+            "{}",
+            ended.text()
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let mut verify = tutti(["records", "verify"]);
+    verify.arg(&records);
+    let _ = run(verify).expect(0);
+    let (second, _) = Run::default().compose(&config, &target, 0);
+    assert_eq!(second.counted("rpm_files"), 0, "the pack is gone");
+}
+
 /// Sizes of a disk, in KiB, from one where a small repository just fits.
 const SIZES: std::ops::Range<usize> = 48..6000;
 

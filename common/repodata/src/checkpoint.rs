@@ -567,7 +567,8 @@ impl Checkpoints {
             Some(packed) => unpack(&self.unpacker, &place.block, packed),
             None => unpack(&self.unpacker, &place.block, &read()?),
         };
-        let block = Arc::new(unpacked.map_err(damaged)?);
+        let where_it_is = if place.own.is_some() { "" } else { "in the file of records that it is of, " };
+        let block = Arc::new(unpacked.map_err(|what| damaged(format!("{where_it_is}{what}")))?);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.push_back((key, Arc::clone(&block)));
         let mut total: usize = cache.iter().map(|(_, block)| block.len()).sum();

@@ -65,7 +65,7 @@ pub enum RecordsError {
         what: String,
     },
     /// A checkpoint is damaged, or does not fit what it belongs to. Nothing is to be done: its packages are read again.
-    #[error("checkpoint {} cannot be used: {what}", path.display())]
+    #[error("{}, an index of package records, cannot be used: {what}", path.display())]
     Checkpoint {
         /// The checkpoint.
         path: PathBuf,

@@ -49,6 +49,9 @@ pub struct Report {
     pub removed: usize,
     /// Their bytes.
     pub removed_bytes: u64,
+    /// Packs, and notes of composes, that their volume did not give. Of a note it is not known which packs it uses: then
+    /// none is dropped or merged.
+    pub left: usize,
     /// What could not be read or removed.
     pub problems: Vec<String>,
 }
@@ -57,8 +60,8 @@ pub struct Report {
 struct Found {
     name: PackName,
     bytes: u64,
-    /// Listed so lately that its compose may not be noted yet.
-    young: bool,
+    /// Left alone: listed so lately that its compose may not be noted yet, or not to be read while its volume is in trouble.
+    alone: bool,
     readable: bool,
     files: Vec<LocatorId>,
 }
@@ -80,7 +83,7 @@ fn plan(packs: &[Found], used: &HashSet<LocatorId>) -> Plan {
     for number in order {
         let pack = &packs[number];
         let live = pack.files.iter().filter(|file| used.contains(file) && seen.insert(**file)).count();
-        if pack.young {
+        if pack.alone {
             continue;
         }
         if !pack.readable || live == 0 {
@@ -107,8 +110,9 @@ impl PackDirectory {
         let mut report = Report::default();
         let io = |source| RecordsError::Io { action: "collect garbage in", path: self.root().to_owned(), source };
         let used = self.used(options, &mut report).map_err(io)?;
+        let is_all_known = report.left == 0;
         let packs = self.find(options, &mut report).map_err(io)?;
-        let plan = plan(&packs, &used);
+        let plan = if is_all_known { plan(&packs, &used) } else { Plan::default() };
         report.kept = packs.len() - plan.drop.len() - plan.merge.len();
         let names = |places: &[usize]| places.iter().map(|number| packs[*number].name.clone()).collect();
         (report.dropped, report.merged) = (names(&plan.drop), names(&plan.merge));
@@ -134,7 +138,10 @@ impl PackDirectory {
                     }
                 }
                 Ok(found) => used.extend(found.files),
-                Err(error) => report.problems.push(tutti_files::chain(&error)),
+                Err(error) => {
+                    report.left += usize::from(tutti_files::trouble_of(&error).is_some());
+                    report.problems.push(tutti_files::chain(&error));
+                }
             }
         }
         Ok(used)
@@ -147,7 +154,7 @@ impl PackDirectory {
             let Ok(metadata) = fs::symlink_metadata(&index) else { continue };
             let mut found = Found {
                 bytes: self.size(&name).unwrap_or(0),
-                young: is_young(&metadata, options),
+                alone: is_young(&metadata, options),
                 readable: true,
                 files: Vec::new(),
                 name,
@@ -156,6 +163,10 @@ impl PackDirectory {
                 Ok(pack) => found.files = pack.files().map(|(_, file)| file.locator.id()).collect(),
                 Err(error) => {
                     found.readable = false;
+                    if tutti_files::trouble_of(&error).is_some() {
+                        found.alone = true;
+                        report.left += 1;
+                    }
                     report.problems.push(tutti_files::chain(&error));
                 }
             }
@@ -164,8 +175,8 @@ impl PackDirectory {
         Ok(packs)
     }
 
-    /// Writes the used records of some packs into new ones. A record that cannot be read is left out: its file is read
-    /// again when it is needed.
+    /// Writes the used records of some packs into new ones. A record that is damaged is left out: its file is read again
+    /// when it is needed.
     fn merge(&self, names: &[PackName], used: &HashSet<LocatorId>) -> Result<Vec<PackName>, RecordsError> {
         let mut into = Vec::new();
         let mut seen = HashSet::new();
@@ -177,7 +188,12 @@ impl PackDirectory {
                 if !used.contains(&id) || !seen.insert(id) {
                     continue;
                 }
-                let Ok((record, ..)) = pack.record(taken) else { continue };
+                let record = match pack.record(taken) {
+                    Ok((record, ..)) => record,
+                    // It may be whole.
+                    Err(error) if tutti_files::trouble_of(&error).is_some() => return Err(error),
+                    Err(_) => continue,
+                };
                 let open: &mut Merger = match &mut merger {
                     Some(open) => open,
                     none => none.insert(Merger::new(&self.packs())?),
@@ -308,7 +324,7 @@ mod tests {
 
     fn pack(name: u8, bytes: u64, files: std::ops::Range<u8>) -> Found {
         let name = PackName(format!("{name:032x}"));
-        Found { name, bytes, young: false, readable: true, files: files.map(|file| LocatorId([file; 16])).collect() }
+        Found { name, bytes, alone: false, readable: true, files: files.map(|file| LocatorId([file; 16])).collect() }
     }
 
     fn used(files: impl IntoIterator<Item = u8>) -> HashSet<LocatorId> {
@@ -339,8 +355,8 @@ mod tests {
     }
 
     #[test]
-    fn new_packs_are_left_alone_and_unreadable_ones_dropped() {
-        let young = Found { young: true, ..pack(0, 1, 0..10) };
+    fn new_packs_are_left_alone_and_damaged_ones_dropped() {
+        let young = Found { alone: true, ..pack(0, 1, 0..10) };
         let bad = Found { readable: false, ..pack(1, 1, 10..10) };
         assert_eq!(plan(&[young, bad], &used([])), Plan { drop: vec![1], merge: vec![] });
     }

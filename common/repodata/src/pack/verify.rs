@@ -37,6 +37,8 @@ pub struct PackReport {
     pub records: usize,
     /// The first thing that is wrong with it.
     pub problem: Option<String>,
+    /// Whether that is damage; else its volume did not give it, and it may be whole.
+    pub damaged: bool,
 }
 
 impl PackDirectory {
@@ -73,11 +75,13 @@ impl PackDirectory {
     pub fn verify(&self, mut seen: impl FnMut(&PackReport)) -> io::Result<Vec<PackReport>> {
         let mut reports = Vec::new();
         for name in self.list()? {
-            let (records, problem) = match self.check(&name) {
-                Ok(records) => (records, None),
-                Err((records, error)) => (records, Some(tutti_files::chain(&error))),
+            let (records, problem, damaged) = match self.check(&name) {
+                Ok(records) => (records, None, false),
+                Err((records, error)) => {
+                    (records, Some(tutti_files::chain(&error)), tutti_files::trouble_of(&error).is_none())
+                }
             };
-            let report = PackReport { bytes: self.size(&name).unwrap_or(0), name, records, problem };
+            let report = PackReport { bytes: self.size(&name).unwrap_or(0), name, records, problem, damaged };
             seen(&report);
             reports.push(report);
         }
