@@ -109,8 +109,12 @@ fn run(arguments: Vec<String>) -> Result<u8, String> {
     }
     let options = options(&line, &directory)?;
     let output = line.text("outputdir").map_or_else(|| directory.clone(), normal);
-    let report =
-        Report { quiet: line.has("quiet"), verbose: line.has("verbose"), staging: format!("{output}.repodata/") };
+    let report = Report {
+        quiet: line.has("quiet"),
+        verbose: line.has("verbose") && !line.has("quiet"),
+        listed: line.has("pkglist") || line.has("includepkg") || line.has("recycle-pkglist"),
+        staging: format!("{output}.repodata/"),
+    };
     let told = || say("Terminated caught: Terminating...");
     match stop::run(|stop| create(&options, Control { observer: &report, stop }), told) {
         Ok(summary) => Ok(if summary.broken.is_empty() { 0 } else { 2 }),

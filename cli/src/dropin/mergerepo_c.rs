@@ -92,6 +92,9 @@ fn run(line: &Parsed) -> Result<(), String> {
 }
 
 fn options(line: &Parsed) -> Result<MergeOptions, String> {
+    if let Some(first) = line.arguments.first() {
+        return Err(format!("Argument parsing failed: {first} is no option; each repository needs its own -r/--repo"));
+    }
     if line.list("repo").is_empty() {
         return Err(format!(
             "Usage: {}\n\nmergerepo_c: take 2 or more repositories and merge their metadata into a new repo\n",
@@ -149,10 +152,13 @@ fn prefix(line: &Parsed) -> Result<Option<(&str, &str)>, String> {
 fn arch_list(line: &Parsed) -> Result<Option<Vec<String>>, String> {
     let expand = line.has("arch-expand");
     let koji = line.has("koji");
-    match line.text("archlist") {
+    // An empty list is none.
+    match line.text("archlist").filter(|text| !text.split(',').all(str::is_empty)) {
         Some(text) if expand || koji => Ok(Some(arches::expanded(arches::named(text)))),
         Some(text) => Ok(Some(arches::named(text))),
-        None if expand => Err("Critical: --arch-expand cannot be used without -a/--archlist argument".to_owned()),
+        None if expand && !line.has("archlist") => {
+            Err("Critical: --arch-expand cannot be used without -a/--archlist argument".to_owned())
+        }
         None if koji => Ok(Some(arches::named(""))),
         None => Ok(None),
     }
@@ -230,6 +236,9 @@ mod tests {
     #[test]
     fn arches_and_modes() {
         assert_eq!(made(&["-r", "x"]).unwrap().arches, None);
+        assert_eq!(made(&["-r", "x", "-a", ""]).unwrap().arches, None);
+        assert_eq!(made(&["-r", "x", "-a", ","]).unwrap().arches, None);
+        assert!(made(&["-r", "x", "y"]).unwrap_err().contains("y is no option"));
         assert_eq!(made(&["-r", "x", "-k"]).unwrap().arches.unwrap(), ["noarch"]);
         assert_eq!(made(&["-r", "x", "-a", "s390x"]).unwrap().arches.unwrap(), ["s390x", "noarch"]);
         assert_eq!(made(&["-r", "x", "-a", "s390x", "--arch-expand"]).unwrap().arches.unwrap().len(), 3);

@@ -33,7 +33,7 @@ fn checksum(text: Option<&str>) -> Result<Option<ChecksumType>, String> {
 
 /// Compressions by the names that the tools take.
 fn compression(text: &str) -> Result<Compression, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "gz" => Ok(Compression::Gzip),
         "bz2" => Ok(Compression::Bzip2),
         "xz" => Ok(Compression::Xz),
@@ -54,11 +54,16 @@ fn tool(name: &str) -> Option<Tool> {
     }
 }
 
+/// The tool of a link to this program: distributions have links without the `_c`, too.
+fn linked(name: &str) -> Option<Tool> {
+    tool(name).or_else(|| tool(&format!("{name}_c")))
+}
+
 /// Runs the tool that this program is called by, if it is one.
 pub(crate) fn main_if_called() -> Option<ExitCode> {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let called = Path::new(arguments.first()?).file_name()?.to_str()?.to_owned();
-    let (tool, skip) = match tool(&called) {
+    let (tool, skip) = match linked(&called) {
         Some(tool) => (tool, 1),
         None => (tool(arguments.get(1)?.to_str()?)?, 2),
     };

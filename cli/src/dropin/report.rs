@@ -23,6 +23,8 @@ pub(super) fn early_warning(tool: &str, text: &str) {
 pub(super) struct Report {
     pub(super) quiet: bool,
     pub(super) verbose: bool,
+    /// Whether packages are those of a list.
+    pub(super) listed: bool,
     /// How the directory for what is made is shown.
     pub(super) staging: String,
 }
@@ -46,11 +48,14 @@ impl Observer for Report {
         match event {
             Event::WalkStarted => self.message("Directory walk started"),
             Event::Found { packages } => {
+                if self.listed && packages == 0 {
+                    self.warn("Warning: Used pkglist doesn't contain any useful items");
+                }
                 self.message(&format!("Directory walk done - {packages} packages"));
             }
             Event::OldMetadata(path) => self.message(&format!("Loading metadata from md-path: {}", path.display())),
             Event::OldMetadataUnusable { path, error } => {
-                complain(&format!("Critical: {} is not used: {}", path.display(), chain(error)));
+                self.warn(&format!("Warning: {} is not used: {}", path.display(), chain(error)));
             }
             Event::OldPackages(count) => self.message(&format!("Loaded information about {count} packages")),
             Event::Kept { file, .. } => self.message(&format!("Using {file} from target repo")),

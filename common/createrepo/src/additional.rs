@@ -10,7 +10,7 @@ use tutti_repodata::{Compression, Extra, ExtraContent, Repomd, RepomdRecord};
 
 use crate::error::Error;
 use crate::events::{Control, Event};
-use crate::metadata_file::{read_open, record_of, unique_name, without_suffix};
+use crate::metadata_file::{MAX_WHOLE, read_open, record_of, unique_name, without_suffix};
 use crate::options::{Metadata, Options};
 
 /// Types that every run makes anew.
@@ -20,6 +20,32 @@ const OWN: [&str; 4] = ["primary", "filelists", "filelists-ext", "other"];
 pub(crate) fn is_additional(kind: &str) -> bool {
     !OWN.iter().any(|own| kind.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
 }
+
+/// Types of additional metadata that a `repomd.xml` names that cannot be read as a whole; at most ten of them.
+pub(crate) fn listed_by_name(output: &Path) -> Vec<String> {
+    let mut text = Vec::new();
+    let file = tutti_files::open_regular(&output.join("repodata/repomd.xml"));
+    if file.and_then(|file| file.take(MAX_REPOMD).read_to_end(&mut text)).is_err() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(&text);
+    let kinds = text.split("<data").skip(1).filter_map(|rest| {
+        let tag = rest.split('>').next()?;
+        let (_, value) = tag.split_once("type=")?;
+        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        value[1..].split(quote).next()
+    });
+    let mut found: Vec<String> = Vec::new();
+    for kind in kinds.filter(|kind| is_additional(kind) && !kind.contains(char::is_control)) {
+        if !found.iter().any(|known| known == kind) && found.len() < 10 {
+            found.push(kind.to_owned());
+        }
+    }
+    found
+}
+
+/// Bytes of a `repomd.xml` that are looked at: those of distributions are below 10 KB.
+const MAX_REPOMD: u64 = 16 << 20;
 
 /// What is done about additional metadata.
 pub(crate) struct Plan {
@@ -80,8 +106,14 @@ fn merged_modules(sources: &[PathBuf]) -> Result<Vec<u8>, Error> {
     paths.sort();
     paths.dedup();
     let mut texts = Vec::new();
+    let mut total = 0;
     for path in paths {
         let bytes = read_open(path)?;
+        total += bytes.len() as u64;
+        if total > MAX_WHOLE {
+            let what = io::Error::other(format!("module metadata are larger than {MAX_WHOLE} bytes, with this file"));
+            return Err(Error::io("read", path)(what));
+        }
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::io("read", path)(io::Error::other("module metadata must be UTF-8")))?;
         texts.push(text);
@@ -141,7 +173,11 @@ pub(crate) fn bring(
             File::options().write(true).open(&partial)?.set_modified(time)
         };
         copy().map_err(Error::io("keep", &from))?;
-        let mut made = record_of(&partial, &record.kind, metadata.checksum)?;
+        // The name that it has, not the one under which it is copied.
+        let mut made = record_of(&partial, &record.kind, metadata.checksum).map_err(|error| match error {
+            Error::Io { source, .. } => Error::io("keep", &from)(source),
+            other => other,
+        })?;
         let name = if metadata.unique_names { unique_name(name, made.checksum.hex()) } else { name.to_owned() };
         tutti_files::rename(&partial, &repodata.join(&name)).map_err(Error::io("rename", &partial))?;
         made.location_href = format!("repodata/{name}");
@@ -161,6 +197,22 @@ mod tests {
         }
         for other in ["group", "modules", "prestodelta", "others", "filelists-x", "origin"] {
             assert!(is_additional(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_broken_list_names_is_found() {
+        let output = tempfile::tempdir().unwrap();
+        assert!(listed_by_name(output.path()).is_empty());
+        std::fs::create_dir(output.path().join("repodata")).unwrap();
+        for (text, kinds) in [
+            ("<repomd><data type=\"primary\"/><data type=\"group\"><x", &["group"][..]),
+            ("<data type='modules'/><data\n type=\"updateinfo\">", &["modules", "updateinfo"]),
+            ("<data type=group><data type=\"primary_db\"/>", &[]),
+            ("", &[]),
+        ] {
+            std::fs::write(output.path().join("repodata/repomd.xml"), text).unwrap();
+            assert_eq!(listed_by_name(output.path()), kinds, "{text}");
         }
     }
 

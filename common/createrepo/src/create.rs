@@ -79,8 +79,18 @@ pub fn create(options: &Options, control: Control<'_>) -> Result<Summary, Error>
     }
     earlier.look(options.reading.workers);
     // Without old packages there is no old metadata either: what it says is looked at before anything is read.
-    let old_repomd = Repository::open_local(&run.output).map(|repository| repository.repomd().clone());
-    let old_repomd = old_repomd.ok();
+    let old_repomd = match Repository::open_local(&run.output) {
+        Ok(repository) => Some(repository.repomd().clone()),
+        Err(source) => {
+            let keeps = update && !options.update.discard_additional;
+            let lost = if keeps { additional::listed_by_name(&run.output) } else { Vec::new() };
+            if !lost.is_empty() {
+                let (path, kinds) = (run.output.join("repodata/repomd.xml"), lost.join(", "));
+                return Err(Error::WouldLose { path, kinds, source: Box::new(source) });
+            }
+            None
+        }
+    };
     let plan = additional::plan(options, &run.output, &tasks.modules, old_repomd.as_ref().filter(|_| update))?;
     let mut broken = std::mem::take(&mut tasks.broken);
     let nothing = Earlier::default();

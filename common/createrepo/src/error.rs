@@ -124,6 +124,21 @@ pub enum Error {
         #[source]
         source: RepositoryError,
     },
+    /// Additional metadata are to be kept, and what lists them cannot be read.
+    #[error(
+        "cannot read {}, which lists {} beside the packages (hint: mend it; or let go of these by --discard-additional-metadata)",
+        path.display(),
+        kinds
+    )]
+    WouldLose {
+        /// `repomd.xml`.
+        path: PathBuf,
+        /// Their types.
+        kinds: String,
+        /// The cause.
+        #[source]
+        source: Box<RepositoryError>,
+    },
     /// The package records cannot be kept.
     #[error("cannot keep package records")]
     Records(#[from] RecordsError),

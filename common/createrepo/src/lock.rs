@@ -1,14 +1,14 @@
 //! Who makes a repository: `.repodata/` in its directory, as with createrepo_c, which so keeps away from ours and we
 //! from its.
 //!
-//! A lock of ours names its process. One whose process is gone from this machine is taken away: a run that was killed
-//! does not block the next one. No file is locked, so that this holds on NFS, too. Who ignores locks takes none away from
+//! A lock of ours names its process. One whose process is gone from this machine is taken away: a run that was killed, or
+//! cut off with its machine, does not block the next one. No file is locked, so that this holds on NFS, too. Who ignores locks takes none away from
 //! the living: it works in a directory of its own beside theirs, and both come to an end.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -32,7 +32,7 @@ pub(crate) fn take(output: &Path, ignore: bool) -> Result<PathBuf, Error> {
                 let owner = fs::read_to_string(lock.join(OWNER)).ok();
                 let is_left = match owner.as_deref() {
                     Some(owner) if is_name(owner) => is_dead(owner),
-                    _ => ignore,
+                    _ => ignore && is_old(&lock),
                 };
                 if fs::symlink_metadata(&lock).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                     // Given back just now.
@@ -77,10 +77,31 @@ fn named(directory: &Path) -> io::Result<()> {
 /// Start of names beside the lock.
 const BESIDE: &str = ".repodata.tutti.";
 
-/// A name beside the lock that nobody has: of this process, on this host, now.
+/// Whether a directory of this name is a lock, or a place beside one.
+pub(crate) fn is_place(name: &[u8]) -> bool {
+    name == LOCK.as_bytes() || name.starts_with(BESIDE.as_bytes())
+}
+
+/// How old what has no name is before it is taken for left behind, rather than for somebody's who has not written his name
+/// yet; longer than clocks of hosts differ.
+const NAMELESS: Duration = Duration::from_secs(600);
+
+fn is_old(path: &Path) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > NAMELESS))
+}
+
+/// A name beside the lock that nobody has: of this process, now, on this host.
 fn aside(output: &Path) -> PathBuf {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    output.join(format!("{BESIDE}{}.{nanos:x}", std::process::id()))
+    output.join(format!("{BESIDE}{}.{nanos:x}.{}", std::process::id(), token()))
+}
+
+/// This boot and process namespace, short.
+fn token() -> String {
+    let (boot, namespace) = machine();
+    let namespace: String = namespace.chars().filter(char::is_ascii_digit).collect();
+    format!("{}-{namespace}", boot.split('-').next().unwrap_or_default())
 }
 
 /// Gives back what [`take`] gave: its name goes first, then what is in it, so that no lock is left without an owner.
@@ -95,12 +116,17 @@ pub(crate) fn release(place: &Path) {
 fn sweep(output: &Path) {
     for entry in fs::read_dir(output).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(BESIDE));
-        let process = rest.and_then(|rest| rest.split('.').next()).and_then(|id| id.parse().ok());
-        let Some(process) = process else { continue };
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(BESIDE)) else { continue };
+        let mut parts = rest.split('.');
+        let Some(process) = parts.next().and_then(|id| id.parse().ok()) else { continue };
+        let is_from_here = parts.nth(1) == Some(token().as_str());
         // On another host it may live; then it says so.
         let owner = fs::read_to_string(entry.path().join(OWNER)).ok();
-        if started(process).is_none() && owner.as_deref().is_none_or(|owner| owner.is_empty() || is_dead(owner)) {
+        let is_left = match owner.as_deref() {
+            None | Some("") => is_from_here || is_old(&entry.path()),
+            Some(owner) => is_dead(owner),
+        };
+        if started(process).is_none() && is_left {
             let _ = rescue(&entry.path(), output);
             let _ = tutti_files::remove_dir_all(&entry.path());
         }
@@ -145,8 +171,17 @@ fn words(owner: Option<&str>) -> String {
 fn me() -> String {
     let (boot, namespace) = machine();
     let process = std::process::id();
-    let host = rustix::system::uname().nodename().to_string_lossy().replace(' ', "_");
-    format!("{boot} {namespace} {host} {process} {}", started(process).unwrap_or_default())
+    format!("{boot} {namespace} {} {process} {}", host(), started(process).unwrap_or_default())
+}
+
+/// Name and machine id of this host. Where there is no id, as in containers, nothing but the name.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().replace(' ', "_");
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    match id.trim() {
+        "" => name,
+        id => format!("{name}@{id}"),
+    }
 }
 
 fn machine() -> (String, String) {
@@ -174,10 +209,13 @@ fn is_name(owner: &str) -> bool {
     parts(owner).is_some()
 }
 
-/// Whether an owner was a process of this boot and namespace, and is no more.
+/// Whether an owner was a process of this boot and namespace, and is no more, or one of an earlier boot of this machine.
 fn is_dead(owner: &str) -> bool {
-    let Some([boot, namespace, _, process, start]) = parts(owner) else { return false };
+    let Some([boot, namespace, its_host, process, start]) = parts(owner) else { return false };
     let (our_boot, our_namespace) = machine();
+    if !boot.is_empty() && !our_boot.is_empty() && boot != our_boot {
+        return its_host.contains('@') && its_host == host();
+    }
     let (Ok(process), false) = (process.parse::<u32>(), our_boot.is_empty() || our_namespace.is_empty()) else {
         return false;
     };
@@ -189,6 +227,26 @@ fn is_dead(owner: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn age(path: &Path) {
+        fs::File::open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_boot_of_this_machine_left_is_taken_away() {
+        let output = tempfile::tempdir().unwrap();
+        let lock = take(output.path(), false).unwrap();
+        let owner = |host: &str| format!("earlier-boot {} {host} {} 1", machine().1, std::process::id());
+        for abroad in ["there@1234".to_owned(), "there".to_owned(), host().split('@').next().unwrap().to_owned()] {
+            fs::write(lock.join(OWNER), owner(&abroad)).unwrap();
+            assert!(take(output.path(), false).is_err(), "{abroad}");
+        }
+        let here = host();
+        if here.contains('@') {
+            fs::write(lock.join(OWNER), owner(&here)).unwrap();
+            assert_eq!(take(output.path(), false).unwrap(), lock);
+        }
+    }
 
     #[test]
     fn the_living_are_waited_for_and_the_dead_are_not() {
@@ -205,10 +263,17 @@ mod tests {
         assert!(take(output.path(), false).is_err());
         fs::write(lock.join(OWNER), "cut off").unwrap();
         assert!(take(output.path(), false).is_err());
+        // Perhaps it is being written.
+        let beside = take(output.path(), true).unwrap();
+        assert!(beside != lock && lock.is_dir());
+        release(&beside);
+        age(&lock);
+        assert!(take(output.path(), false).is_err());
         assert_eq!(take(output.path(), true).unwrap(), lock);
         fs::remove_dir_all(&lock).unwrap();
         fs::write(&lock, "").unwrap();
         assert!(take(output.path(), false).is_err());
+        age(&lock);
         take(output.path(), true).unwrap();
         assert_eq!(fs::read_dir(output.path()).unwrap().count(), 1);
     }
@@ -262,6 +327,12 @@ mod tests {
             let output = tempfile::tempdir().unwrap();
             let aside = left(output.path(), &nobody, owner.as_deref());
             sweep(output.path());
+            let is_named = owner.as_ref().is_some_and(|owner| !owner.is_empty());
+            assert_eq!(aside.exists(), !is_named, "{owner:?}: it may be about to get its name");
+            if !is_named {
+                age(&aside);
+                sweep(output.path());
+            }
             assert!(!aside.exists(), "{owner:?}");
         }
         let output = tempfile::tempdir().unwrap();
@@ -279,6 +350,15 @@ mod tests {
             assert!(path.exists(), "{}", path.display());
         }
         sweep(&output.path().join("nowhere"));
+    }
+
+    #[test]
+    fn what_was_killed_before_it_wrote_its_name_is_swept_at_once_on_its_own_host() {
+        let output = tempfile::tempdir().unwrap();
+        let place = output.path().join(format!("{BESIDE}{NOBODY}.5.{}", token()));
+        fs::create_dir(&place).unwrap();
+        sweep(output.path());
+        assert!(!place.exists());
     }
 
     #[test]

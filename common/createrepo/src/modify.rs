@@ -1,7 +1,8 @@
 //! Metadata files added to a repository, and removed from it.
 //!
-//! A file is written whole, then `repomd.xml` is replaced by a rename, then what it no longer lists is removed: a reader
-//! finds the old repository or the new one. The rules of names and types are those of modifyrepo_c 1.2.5
+//! All files are written whole, then `repomd.xml` is replaced by a rename, then what it no longer lists is removed: a reader
+//! finds the old repository or the new one. Where a file would take the place of another of its name, which `repomd.xml`
+//! lists until then, a new directory is made beside the old one, and both are exchanged in one step. The rules of names and types are those of modifyrepo_c 1.2.5
 //! (`modifyrepo_shared.c`).
 
 use std::collections::BTreeSet;
@@ -10,12 +11,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tutti_repodata::{ChecksumType, Compression, Repomd, RepomdRecord, Repository};
 
 use crate::create::write_repomd;
 use crate::error::Error;
 use crate::lock;
 use crate::metadata_file::{MAX_OPEN, open_stream, record_of, too_large, unique_name, without_suffix};
+use crate::stage::bring;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,44 +86,114 @@ pub enum Notice {
 /// When the repository or a file cannot be read or written, or another process is at it. The repository is then as it
 /// was.
 pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> Result<(), Error> {
-    let mut repomd = load(repodata)?;
+    load(repodata)?;
     check(changes)?;
     if changes.is_empty() {
         return Ok(());
     }
     let top = repodata.join("..");
-    let _lock = Lock { path: lock::take(&top, false)? };
+    let lock = Lock { path: lock::take(&top, false)? };
+    // It may have been changed until now.
+    let mut repomd = load(repodata)?;
     let mut dropped: Vec<RepomdRecord> = Vec::new();
-    let mut own = BTreeSet::new();
-    let mut fresh = Fresh::default();
+    let mut added: Vec<Added> = Vec::new();
     for change in changes {
         let kind = match change {
             Change::Add(add) => add.kind(),
             Change::Remove { kind } => kind.clone(),
         };
-        let added = match change {
-            Change::Add(add) => Some(put(repodata, add, &kind, &mut fresh)?),
+        let made = match change {
+            Change::Add(add) => Some(make(repodata, add, &kind, added.len())?),
             Change::Remove { .. } => None,
         };
         let old: Vec<RepomdRecord> = repomd.records.extract_if(.., |record| record.kind == kind).collect();
-        match (&added, old.is_empty()) {
+        match (&made, old.is_empty()) {
             (Some(_), false) => notice(Notice::Replaced(kind)),
             (None, true) => notice(Notice::Missing(kind)),
             _ => {}
         }
         dropped.extend(old);
-        if let Some((record, source)) = added {
-            own.extend(source);
-            repomd.records.push(record);
+        if let Some(made) = made {
+            repomd.records.push(made.record.clone());
+            added.push(made);
         }
     }
     repomd.sort();
-    let synced = || tutti_files::sync(repodata).map_err(Error::io("write", repodata));
-    synced()?;
-    write_repomd(repodata, &repomd, None)?;
-    fresh.paths.clear();
-    synced()?;
+    let exchanged = added.iter().any(|added| added.replaces(repodata)) && exchange(repodata, &lock, &added, &repomd);
+    if !exchanged {
+        put_in_place(repodata, &added, &repomd)?;
+    }
+    let own = added.iter().filter_map(|added| added.source.clone()).collect();
+    drop(added);
     clean(&top, &repomd, &dropped, own)
+}
+
+/// A file that is made, and has not got its name yet. It is removed when this is dropped.
+struct Added {
+    record: RepomdRecord,
+    partial: PathBuf,
+    name: String,
+    /// The file that it was made of, if that lies there under the very name.
+    source: Option<PathBuf>,
+}
+
+impl Added {
+    /// Whether it takes the place of something else.
+    fn replaces(&self, repodata: &Path) -> bool {
+        let place = repodata.join(&self.name);
+        let is_it = || self.record.checksum.kind().hash_file(&place).is_ok_and(|(sum, _)| sum == self.record.checksum);
+        fs::symlink_metadata(&place).is_ok() && !is_it()
+    }
+}
+
+impl Drop for Added {
+    fn drop(&mut self) {
+        let _ = tutti_files::remove_file(&self.partial);
+    }
+}
+
+/// Gives files their names, then replaces `repomd.xml`.
+fn put_in_place(repodata: &Path, added: &[Added], repomd: &Repomd) -> Result<(), Error> {
+    let synced = || tutti_files::sync_names(repodata).map_err(Error::io("write", repodata));
+    let mut fresh = Fresh::default();
+    for Added { partial, name, .. } in added {
+        let last = repodata.join(name);
+        let is_fresh = fs::symlink_metadata(&last).is_err();
+        tutti_files::rename(partial, &last).map_err(Error::io("rename", partial))?;
+        fresh.paths.extend(is_fresh.then_some(last));
+    }
+    synced()?;
+    write_repomd(repodata, repomd, None)?;
+    fresh.paths.clear();
+    synced()
+}
+
+/// Makes a directory with these files, all others and `repomd.xml`, and exchanges it with the old one. Returns whether that
+/// could be done; if not, nothing has changed.
+fn exchange(repodata: &Path, lock: &Lock, added: &[Added], repomd: &Repomd) -> bool {
+    let made = || -> Result<(), Error> {
+        let place = fs::canonicalize(repodata).map_err(Error::io("look at", repodata))?;
+        let new = lock.path.join("repodata");
+        let io = |source| Error::Io { action: "make", path: new.clone(), source };
+        fs::create_dir(&new).map_err(io)?;
+        for Added { partial, name, .. } in added {
+            tutti_files::hard_link(partial, &new.join(name)).map_err(io)?;
+        }
+        for entry in fs::read_dir(&place).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(io)? {
+            let to = new.join(entry.file_name());
+            let is_ours = entry.file_name() == "repomd.xml"
+                || added.iter().any(|added| added.partial == repodata.join(entry.file_name()));
+            if !is_ours && fs::symlink_metadata(&to).is_err() {
+                bring(&entry.path(), &to).map_err(io)?;
+            }
+        }
+        write_repomd(&new, repomd, None)?;
+        fs::set_permissions(&new, fs::metadata(&place).map_err(io)?.permissions()).map_err(io)?;
+        tutti_files::sync_names(&new).map_err(io)?;
+        renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).map_err(io::Error::from).map_err(io)?;
+        place.parent().map_or(Ok(()), tutti_files::sync_names).map_err(io)
+    };
+    made().is_ok()
 }
 
 /// Files that were not there before. Those that are still in it at the end are removed: nothing lists them.
@@ -184,13 +257,13 @@ fn check(changes: &[Change]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes a file into `repodata`. Returns its record, and its source if that lay there under the very name.
-fn put(repodata: &Path, add: &Add, kind: &str, fresh: &mut Fresh) -> Result<(RepomdRecord, Option<PathBuf>), Error> {
+/// Writes a file into `repodata` under a name of its own.
+fn make(repodata: &Path, add: &Add, kind: &str, number: usize) -> Result<Added, Error> {
     let name = add.name();
     let place = repodata.join(&name);
     let inode = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let in_place = inode(&place).is_some() && inode(&place) == inode(&add.path);
-    let partial = repodata.join(format!(".{name}.partial"));
+    let partial = repodata.join(format!(".{name}.{number}.partial"));
     let write = || -> io::Result<()> {
         let (stream, _) = open_stream(File::open(&add.path)?)?;
         tutti_files::remove_file(&partial)?;
@@ -204,14 +277,8 @@ fn put(repodata: &Path, add: &Add, kind: &str, fresh: &mut Fresh) -> Result<(Rep
     })?;
     let name = if add.unique_names { unique_name(&name, record.checksum.hex()) } else { name };
     record.location_href = format!("repodata/{name}");
-    let last = repodata.join(&name);
-    let is_fresh = fs::symlink_metadata(&last).is_err();
-    tutti_files::rename(&partial, &last).map_err(|error| {
-        let _ = tutti_files::remove_file(&partial);
-        Error::io("rename", &partial)(error)
-    })?;
-    fresh.paths.extend(is_fresh.then(|| last.clone()));
-    Ok((record, (in_place && last != place).then_some(place)))
+    let source = (in_place && repodata.join(&name) != place).then_some(place);
+    Ok(Added { record, partial, name, source })
 }
 
 /// Content that ends with an error where it is too large.
@@ -335,6 +402,41 @@ mod tests {
         assert_eq!(names(&repodata), ["repomd.xml"]);
         fs::write(repodata.join("repomd.xml"), "<repomd>").unwrap();
         assert!(modify(&repodata, &[], &|_| {}).is_err());
+    }
+
+    /// What `repomd.xml` lists is there, with that checksum.
+    fn assert_whole(repodata: &Path) {
+        for record in load(repodata).unwrap().records {
+            let path = repodata.join("..").join(&record.location_href);
+            assert_eq!(record.checksum.kind().hash_file(&path).unwrap().0, record.checksum, "{}", record.location_href);
+        }
+    }
+
+    #[test]
+    fn a_listed_file_is_not_replaced_before_what_lists_it() {
+        let directory = repository();
+        let repodata = directory.path().join("repodata");
+        let simple = |path: &Path| Change::Add(Add { unique_names: false, ..add(path) });
+        let (one, two) = (directory.path().join("updateinfo.xml"), directory.path().join("other.xml"));
+        fs::write(&one, "<updates/>").unwrap();
+        fs::write(repodata.join("stray"), "x").unwrap();
+        modify(&repodata, &[simple(&one)], &|_| {}).unwrap();
+        let first = load(&repodata).unwrap();
+        // A later change fails: nothing has changed.
+        fs::write(&one, "<updates></updates>").unwrap();
+        fs::write(&two, [0x1f, 0x8b, 0, 0]).unwrap();
+        assert!(modify(&repodata, &[simple(&one), simple(&two)], &|_| {}).is_err());
+        assert_eq!(load(&repodata).unwrap(), first);
+        assert_whole(&repodata);
+        let before = fs::metadata(&repodata).unwrap();
+        modify(&repodata, &[simple(&one)], &|_| {}).unwrap();
+        assert_ne!(load(&repodata).unwrap(), first);
+        assert_whole(&repodata);
+        let after = fs::metadata(&repodata).unwrap();
+        assert_ne!(before.ino(), after.ino(), "exchanged in one step");
+        assert_eq!(before.mode(), after.mode());
+        assert_eq!(names(&repodata), ["repomd.xml", "stray", "updateinfo.xml.gz"]);
+        assert!(!directory.path().join(".repodata").exists());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Options {
     pub duplicates: Duplicates,
     /// What is written besides the packages, and how.
     pub metadata: Metadata,
-    /// Take a lock away from whoever has it.
+    /// Work beside whoever has the lock; of several runs at once, the last one's repository stays.
     pub ignore_lock: bool,
 }
 

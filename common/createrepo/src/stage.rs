@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -45,7 +46,9 @@ impl Stage {
         let new = self.repodata();
         settle(&new).map_err(Error::io("write", &new))?;
         self.put_in_place(retain)?;
-        tutti_files::sync(&self.output).map_err(Error::io("write", &self.output))
+        // It is in place, and whole: what is missing is that its name outlives a power cut.
+        tutti_files::sync_names(&self.output)
+            .map_err(Error::io("sync, though the new repository is in place,", &self.output))
     }
 
     fn put_in_place(&self, retain: Retain) -> Result<(), Error> {
@@ -65,7 +68,10 @@ impl Stage {
                 return tutti_files::rename(&new, &place).map_err(Error::io("rename", &new));
             }
             Err(error) => return Err(Error::io("look at", &place)(error)),
-            Ok(_) if place.is_dir() => keep_files(&self.output, &new, retain)?,
+            Ok(_) if place.is_dir() => {
+                keep_files(&self.output, &new, retain)?;
+                tutti_files::sync_names(&new).map_err(Error::io("write", &new))?;
+            }
             Ok(_) => {}
         }
         if renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).is_ok() {
@@ -91,7 +97,7 @@ fn settle(directory: &Path) -> io::Result<()> {
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
-    tutti_files::sync(directory)
+    tutti_files::sync_names(directory)
 }
 
 /// Times that metadata are put in place while others do the same.
@@ -112,9 +118,15 @@ impl Drop for Stage {
 /// Brings files of the old metadata into the new, unless there is one of that name: by a link, or a copy with its time.
 fn keep_files(output: &Path, new: &Path, retain: Retain) -> Result<(), Error> {
     let place = &output.join("repodata");
+    let identity = || fs::metadata(place).map(|metadata| (metadata.dev(), metadata.ino()));
+    let before = identity().map_err(Error::io("look at", place))?;
     let old = Repository::open_local(output).map(|repository| repository.repomd().clone());
     let entries = fs::read_dir(place).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(Error::io("read", place))?;
+    if identity().map_err(Error::io("look at", place))? != before {
+        // Another process put its repository in place meanwhile: names and list are of two.
+        return Err(Error::io("keep files of", place)(io::ErrorKind::NotFound.into()));
+    }
     let names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let leave = Leave::new(place, &names, retain, old.ok().as_ref());
     for (entry, name) in entries.iter().zip(&names) {
@@ -126,7 +138,7 @@ fn keep_files(output: &Path, new: &Path, retain: Retain) -> Result<(), Error> {
     Ok(())
 }
 
-fn bring(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn bring(from: &Path, to: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(from)?;
     if metadata.is_symlink() {
         return tutti_files::symlink(&fs::read_link(from)?, to);
@@ -143,7 +155,9 @@ fn bring(from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::copy(from, to)?;
-    fs::File::options().write(true).open(to)?.set_modified(metadata.modified()?)
+    let copy = fs::File::options().write(true).open(to)?;
+    copy.set_modified(metadata.modified()?)?;
+    copy.sync_all()
 }
 
 /// What does not stay.

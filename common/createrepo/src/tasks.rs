@@ -19,6 +19,7 @@ use tutti_repodata::location;
 
 use crate::error::{Broken, Error, PackageError};
 use crate::glob;
+use crate::lock;
 use crate::options::{Clashes, LocationOptions, Selection};
 use crate::stat::{Looker, Stat};
 
@@ -154,7 +155,14 @@ impl Walk<'_> {
     fn files(&mut self, path: &Path, relative: &str) -> io::Result<Option<Level>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = Arc::new(rustix::fs::open(path, flags, Mode::empty())?);
-        let stat = rustix::fs::fstat(&directory)?;
+        let found = self.files_in(path, relative, &directory);
+        // Also of a directory that could not be read to its end.
+        self.looker.flush(Some(&directory));
+        found
+    }
+
+    fn files_in(&mut self, path: &Path, relative: &str, directory: &Arc<OwnedFd>) -> io::Result<Option<Level>> {
+        let stat = rustix::fs::fstat(directory)?;
         let identity = (stat.st_dev, stat.st_ino);
         if self.ancestors.contains(&identity) {
             return Ok(None);
@@ -162,11 +170,12 @@ impl Walk<'_> {
         let in_modules = is_modules(&path.to_string_lossy());
         let prefix = if relative.is_empty() { String::new() } else { format!("{relative}/") };
         let (mut directories, mut buffer) = (Vec::new(), Vec::with_capacity(ENTRIES));
-        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            // Nor is what others are making now a part of the repository.
+            if matches!(name, b"." | b"..") || lock::is_place(name) {
                 continue;
             }
             let text = String::from_utf8_lossy(name);
@@ -192,11 +201,10 @@ impl Walk<'_> {
             };
             match kind {
                 FileType::Directory => directories.push([&prefix, name].concat()),
-                FileType::RegularFile => self.file(name, [&prefix, name].concat(), in_modules, &directory),
+                FileType::RegularFile => self.file(name, [&prefix, name].concat(), in_modules, directory),
                 _ => {}
             }
         }
-        self.looker.flush(Some(&directory));
         Ok(Some(Level { identity, directories }))
     }
 
@@ -513,6 +521,8 @@ mod tests {
             ".hidden/b.rpm",
             "repodata/x-modules.yaml.gz",
             "dir.rpm/c.rpm",
+            ".repodata/repodata/modules.yaml",
+            ".repodata.tutti.7.a/x.rpm",
         ] {
             make(name);
         }

@@ -46,6 +46,17 @@ pub fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
+/// As [`sync`], of a directory's names. File systems that cannot do that (EINVAL) are believed to keep them.
+///
+/// # Errors
+/// Those of [`sync`].
+pub fn sync_names(directory: &Path) -> io::Result<()> {
+    match sync(directory) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
 /// Renames as [`fs::rename`]. A rename that reports ENOENT is done if the old name is gone and the new one is the file.
 ///
 /// # Errors
