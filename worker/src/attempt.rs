@@ -34,9 +34,17 @@ const SHORT: Duration = Duration::from_secs(10);
 const MAX_EARLIER: usize = 16;
 /// How long a volume in trouble is waited for before an attempt fails of it.
 const VOLUME: Duration = Duration::from_secs(15 * 60);
+/// What glibc's allocator is told by.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// For children, which live for seconds and hold universes and package lists of tens of MB: memory in large pages, where the
+/// kernel gives them (from glibc 2.35 on), and none given back only to be asked for again. Of a compose's processor time 5 %
+/// went into page faults that this spares.
+const ALLOCATOR: &str =
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=268435456";
 /// Variables that the child gets from the worker's environment; all others are dropped.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 13] = [
     "PATH",
+    TUNABLES,
     "RUST_BACKTRACE",
     "TUTTI_FAILPOINTS",
     "TUTTI_FAILPOINT_LOG",
@@ -336,6 +344,9 @@ fn command(order: &Order, program: &Program, marker: &str, log: fs::File) -> Com
         }
     }
     let scratch = order.volumes.staging.as_deref().unwrap_or(Path::new("/nonexistent")).join("scratch");
+    if std::env::var_os(TUNABLES).is_none() {
+        command.env(TUNABLES, ALLOCATOR);
+    }
     command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", &scratch).env("TMPDIR", &scratch);
     command.env(MARKER, marker);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log));
