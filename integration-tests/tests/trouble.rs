@@ -5,10 +5,10 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tutti_integration_tests::{
@@ -562,19 +562,21 @@ fn r15_gc_leaves_alone_what_it_may_not_read() {
     let scratch = Scratch::new("r15-gc");
     let (config, target) = (tiny(&scratch), scratch.join("target"));
     let records = target.join(".tutti-records");
-    let gc = || {
-        let mut command = tutti(["records", "gc", "--grace", "0"]);
-        command.arg(&records);
-        // New ones are left alone in any case.
-        std::thread::sleep(Duration::from_millis(1100));
-        run(command)
-    };
     let (first, _) = Run::default().compose(&config, &target, 0);
     assert!(first.counted("rpm_files") > 0);
     let named = |directory: &str, suffix: &str| {
         let paths = fs::read_dir(records.join(directory)).unwrap().map(|entry| entry.unwrap().path());
         let mut paths = paths.filter(|path| path.is_file() && path.display().to_string().ends_with(suffix));
         paths.next().unwrap()
+    };
+    let gc = || {
+        let mut command = tutti(["records", "gc", "--grace", "0"]);
+        command.arg(&records);
+        // New ones are left alone in any case; ages are in whole seconds.
+        let index = fs::metadata(named("packs", ".index")).unwrap();
+        let old = UNIX_EPOCH + Duration::from_secs(index.ctime().try_into().unwrap()) + Duration::from_secs(1);
+        until("the pack is old", || (SystemTime::now() > old).then_some(()));
+        run(command)
     };
     for path in [named("packs", ".records"), named("packs", ".index"), named("uses", "")] {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();

@@ -112,7 +112,7 @@ fn run(arguments: Vec<String>) -> Result<u8, String> {
     let report = Report {
         quiet: line.has("quiet"),
         verbose: line.has("verbose") && !line.has("quiet"),
-        listed: line.has("pkglist") || line.has("includepkg") || line.has("recycle-pkglist"),
+        listed: line.has("pkglist") || line.has("recycle-pkglist"),
         staging: format!("{output}.repodata/"),
     };
     let told = || say("Terminated caught: Terminating...");

@@ -77,3 +77,22 @@ pub(crate) fn main_if_called() -> Option<ExitCode> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_tools_with_and_without_their_suffix_and_tutti_createrepo_is_none_of_them() {
+        for name in ["createrepo_c", "mergerepo_c", "modifyrepo_c", "createrepo", "mergerepo", "modifyrepo"] {
+            assert!(linked(name).is_some(), "{name}");
+        }
+        assert!(linked("tutti").is_none() && tool("createrepo").is_none());
+    }
+
+    #[test]
+    fn names_of_compressions_may_be_in_capitals() {
+        assert_eq!(compression("ZSTD"), compression("zstd"));
+        assert!(compression("LZ").unwrap_err().contains("\"LZ\""));
+    }
+}

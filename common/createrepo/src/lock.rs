@@ -2,8 +2,8 @@
 //! from its.
 //!
 //! A lock of ours names its process. One whose process is gone from this machine is taken away: a run that was killed, or
-//! cut off with its machine, does not block the next one. No file is locked, so that this holds on NFS, too. Who ignores locks takes none away from
-//! the living: it works in a directory of its own beside theirs, and both come to an end.
+//! cut off with its machine, does not block the next one. No file is locked, so that this holds on NFS, too. Who ignores
+//! locks takes none away from the living: it works in a directory of its own beside theirs, and both come to an end.
 
 use std::fs;
 use std::io::{self, Write as _};

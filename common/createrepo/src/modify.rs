@@ -120,7 +120,9 @@ pub fn modify(repodata: &Path, changes: &[Change], notice: &dyn Fn(Notice)) -> R
     }
     repomd.sort();
     let exchanged = added.iter().any(|added| added.replaces(repodata)) && exchange(repodata, &lock, &added, &repomd);
-    if !exchanged {
+    if exchanged {
+        tutti_files::sync_names(&top).map_err(Error::io("sync, though the change is in place,", &top))?;
+    } else {
         put_in_place(repodata, &added, &repomd)?;
     }
     let own = added.iter().filter_map(|added| added.source.clone()).collect();
@@ -190,8 +192,7 @@ fn exchange(repodata: &Path, lock: &Lock, added: &[Added], repomd: &Repomd) -> b
         write_repomd(&new, repomd, None)?;
         fs::set_permissions(&new, fs::metadata(&place).map_err(io)?.permissions()).map_err(io)?;
         tutti_files::sync_names(&new).map_err(io)?;
-        renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).map_err(io::Error::from).map_err(io)?;
-        place.parent().map_or(Ok(()), tutti_files::sync_names).map_err(io)
+        renameat_with(CWD, &new, CWD, &place, RenameFlags::EXCHANGE).map_err(io::Error::from).map_err(io)
     };
     made().is_ok()
 }
